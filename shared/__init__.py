@@ -1,0 +1,1 @@
+"""The contract between gateway and worker: jobs, their store, their errors. Imports neither."""

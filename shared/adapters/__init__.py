@@ -1,0 +1,1 @@
+"""The one place that knows Redis, and how Celery's messages look."""

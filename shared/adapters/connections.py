@@ -1,0 +1,111 @@
+"""Connections to Redis that fail soon instead of hanging, and the translation of its errors into ours."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from shared.errors import BrokerUnavailable, StorageFull
+
+OLDEST: Final = (6, 2)
+"""The oldest server that Celery's transport and our scripts run on."""
+
+TIMEOUT_S: Final = 1.0
+"""How long a gateway waits for a connection or an answer: a caller must hear of trouble within two seconds."""
+
+PATIENCE: Final = 10
+"""How often a worker tries again, at most a second apart: a result must outlive a restart of Redis."""
+
+
+class ServerTooOld(Exception):
+    """The server is older than `OLDEST`."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Redis's exceptions as ours.
+
+    Raises: StorageFull when it has no memory left, BrokerUnavailable for everything else.
+    """
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StorageFull("There is no room for another job just now.", retry_after_s=5) from error
+    except (RedisError, OSError) as error:
+        raise BrokerUnavailable("The job store does not answer just now.") from error
+
+
+def for_gateway(url: str, *, connections: int) -> redis.asyncio.Redis:
+    """An asynchronous client of at most `connections` connections; a call waits for a free one instead of failing.
+
+    A connection that broke while it lay idle is replaced once, without the caller noticing. An answer that does not
+    come in time is not asked for again.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S / 2,
+        retry=AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        health_check_interval=0,
+        client_name=f"darkroom-gateway-{os.getpid()}",
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def for_listening(url: str) -> redis.asyncio.Redis:
+    """An asynchronous client for one connection that listens; it breaks at once rather than mend itself unseen."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        single_connection_client=False,
+        max_connections=1,
+        socket_timeout=None,
+        socket_connect_timeout=TIMEOUT_S,
+        socket_keepalive=not url.startswith("unix:"),
+        retry=AsyncRetry(NoBackoff(), 0),
+        client_name=f"darkroom-gateway-{os.getpid()}",
+    )
+
+
+def for_worker(url: str) -> redis.Redis:
+    """A client that keeps trying through a restart of Redis. Every script it runs may run twice."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=5.0,
+        socket_connect_timeout=2.0,
+        retry=Retry(
+            ExponentialWithJitterBackoff(base=0.05, cap=1.0),
+            PATIENCE,
+            supported_errors=(RedisConnectionError, RedisTimeoutError),
+        ),
+        client_name=f"darkroom-worker-{os.getpid()}",
+    )
+
+
+def refuse_old_server(url: str) -> None:
+    """Ask the server's version, if it answers at all.
+
+    Raises: ServerTooOld with a sentence that names both versions.
+    """
+    client = redis.Redis.from_url(
+        url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        version = str(client.info("server")["redis_version"])
+    except (RedisError, OSError):
+        return
+    finally:
+        client.close()
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        oldest = ".".join(str(part) for part in OLDEST)
+        raise ServerTooOld(f"The Redis at hand is {version}; Darkroom needs {oldest} or newer.")

@@ -1,0 +1,215 @@
+"""The gateway's view of the store, in Redis."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
+
+from shared.adapters import keys
+from shared.adapters.connections import for_gateway, for_listening, translated
+from shared.adapters.records import dump_spec, load_job, load_report
+from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.jobs import PLACES, Job, JobSpec, JobState
+from shared.store import WORKER_TTL_S, Overview, Page, WorkerSighting
+
+PICTURE_SLACK_MS: Final = 600_000
+"""A picture may stay so much longer than its job may wait, so that the last claim still finds it."""
+
+_STRIDE: Final = 200
+_MOST_SEEN: Final = 2000
+"""A page looks at so many records at most; with a rare filter it comes back short, with a cursor."""
+
+
+class RedisJobStore:
+    """`JobStore` in Redis. One pool for calls and one connection that listens."""
+
+    def __init__(self, client: Redis, listener: Redis, bell: Callable[[], bytes]) -> None:
+        self._client = client
+        self._listener = listener
+        self._bell = bell
+        self._enqueue = client.register_script(keys.ENQUEUE)
+        self._cancel = client.register_script(keys.CANCEL)
+        self._delete = client.register_script(keys.DELETE)
+
+    @classmethod
+    def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
+        """Connect lazily to the server at `url`, with at most `connections` connections and one more that listens."""
+        return cls(for_gateway(url, connections=connections), for_listening(url), bell)
+
+    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+        """See `JobStore.enqueue`: one round trip."""
+        script = self._enqueue
+        args: list[bytes | str | float] = [
+            spec.id,
+            dump_spec(spec),
+            spec.owner,
+            PLACES[spec.priority],
+            spec.queue_ttl_ms,
+            spec.result_ttl_ms,
+            self._bell(),
+        ]
+        with translated():
+            try:
+                created, rank = await self._keep(spec, image, script, args)
+            except NoScriptError:
+                await self._client.script_load(script.script)
+                created, rank = await self._keep(spec, image, script, args)
+        if rank is None:
+            return await self.get(spec.id, spec.owner)
+        return Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=int(created), position=int(rank) + 1)
+
+    async def _keep(
+        self, spec: JobSpec, image: bytes, script: AsyncScript, args: list[Any]
+    ) -> tuple[bytes, int | None]:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=spec.queue_ttl_ms + PICTURE_SLACK_MS)
+        pipeline.evalsha(script.sha, 0, *args)
+        _, (created, rank) = await pipeline.execute()
+        return created, rank
+
+    async def get(self, job_id: str, owner: str) -> Job:
+        """See `JobStore.get`: one round trip."""
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hgetall(f"{keys.JOB}{job_id}")
+            pipeline.zrank(keys.QUEUE, job_id)
+            pipeline.zscore(keys.ENDS, f"{owner} {job_id}")
+            record, rank, tomb = await pipeline.execute()
+        if not record or record[b"owner"].decode() != owner:
+            raise _absent(buried=tomb is not None and not record)
+        return load_job(record, None if rank is None else rank + 1)
+
+    async def ended(self, job_ids: Sequence[str]) -> set[str]:
+        """See `JobStore.ended`: one round trip for all."""
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hget(f"{keys.JOB}{job_id}", "state")
+            states = await pipeline.execute()
+        return {
+            job_id
+            for job_id, state in zip(job_ids, states, strict=True)
+            if state is None or JobState(state.decode()).done
+        }
+
+    async def endings(self) -> AsyncIterator[str]:
+        """See `JobStore.endings`."""
+        with translated():
+            async with self._listener.pubsub(ignore_subscribe_messages=True) as subscription:
+                await subscription.subscribe(keys.ENDED)
+                async for message in subscription.listen():
+                    yield message["data"].decode()
+
+    async def cancel(self, job_id: str, owner: str) -> Job:
+        """See `JobStore.cancel`."""
+        with translated():
+            await self._cancel(args=[job_id, owner])
+        return await self.get(job_id, owner)
+
+    async def delete(self, job_id: str, owner: str) -> None:
+        """See `JobStore.delete`."""
+        with translated():
+            state = await self._delete(args=[job_id, owner])
+            buried = state is None and await self._client.zscore(keys.ENDS, f"{owner} {job_id}") is not None
+        if state is None:
+            raise _absent(buried=buried)
+        if state.decode() == JobState.RUNNING:
+            raise JobRunning("The job is running: cancel it, or wait for its end.")
+
+    async def page(
+        self,
+        owner: str,
+        *,
+        state: JobState | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> Page:
+        """See `JobStore.page`. It may come back short of `limit` and still name where to go on."""
+        found: list[tuple[int, Job]] = []
+        for _ in range(0, _MOST_SEEN, _STRIDE):
+            jobs, before = await self._stride(owner, before)
+            found += [
+                (number, job)
+                for number, job in jobs
+                if (state is None or job.state is state) and (model is None or job.spec.model == model)
+            ]
+            if len(found) > limit:
+                before = found[limit - 1][0]
+                break
+            if before is None:
+                break
+        return Page(jobs=tuple(job for _, job in found[:limit]), next_before=before)
+
+    async def _stride(self, owner: str, before: int | None) -> tuple[list[tuple[int, Job]], int | None]:
+        most = "+inf" if before is None else f"({before}"
+        with translated():
+            entries: Any = await self._client.zrange(
+                f"{keys.JOBS}{owner}",
+                most,
+                "-inf",
+                desc=True,
+                byscore=True,
+                offset=0,
+                num=_STRIDE,
+                withscores=True,
+            )
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id, _ in entries:
+                pipeline.hgetall(f"{keys.JOB}{job_id.decode()}")
+                pipeline.zrank(keys.QUEUE, job_id)
+            answers = await pipeline.execute()
+        jobs = [
+            (int(number), load_job(record, None if rank is None else rank + 1))
+            for (_, number), record, rank in zip(entries, answers[::2], answers[1::2], strict=True)
+            if record
+        ]
+        return jobs, int(entries[-1][1]) if len(entries) == _STRIDE else None
+
+    async def overview(self) -> Overview:
+        """See `JobStore.overview`: two round trips."""
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zcard(keys.QUEUE)
+            pipeline.zcard(keys.LEASES)
+            pipeline.hgetall(keys.COUNTS)
+            pipeline.zrange(keys.QUEUE, 0, 0)
+            pipeline.zrange(keys.WORKERS, 0, -1, withscores=True)
+            (seconds, micros), depth, running, counts, head, seen = await pipeline.execute()
+            now = seconds * 1_000_000 + micros
+            recent = [(worker, heard) for worker, heard in seen if now - heard < WORKER_TTL_S * 1_000_000]
+            reports: Any = await self._client.mget([f"{keys.WORKER}{worker.decode()}" for worker, _ in recent] or ["-"])
+            created = await self._client.hget(f"{keys.JOB}{head[0].decode()}", "created_us") if head else None
+        ended = {state: int(counts.get(state.encode(), 0)) for state in JobState if state.done}
+        return Overview(
+            jobs={JobState.QUEUED: depth, JobState.RUNNING: running, **ended},
+            oldest_age_s=None if created is None else (now - int(created)) / 1e6,
+            workers=tuple(
+                WorkerSighting(report=load_report(report), age_s=(now - heard) / 1e6)
+                for (_, heard), report in zip(recent, reports, strict=False)
+                if report is not None
+            ),
+        )
+
+    async def faults(self) -> list[str]:
+        """See `JobStore.faults`."""
+        with translated():
+            info = await self._client.info("persistence", "memory")
+        faults = []
+        if not info.get("aof_enabled"):
+            faults.append("Redis keeps no append-only file: a restart would lose accepted jobs.")
+        if info.get("maxmemory_policy") != "noeviction":
+            faults.append("Redis may evict jobs: its maxmemory-policy is not noeviction.")
+        return faults
+
+    async def close(self) -> None:
+        """See `JobStore.close`."""
+        await self._client.aclose()
+        await self._listener.aclose()
+
+
+def _absent(*, buried: bool) -> JobExpired | JobNotFound:
+    return JobExpired("The job's record has run out.") if buried else JobNotFound("There is no such job.")

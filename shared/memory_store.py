@@ -1,0 +1,264 @@
+"""The store's twin in memory: the same promises as Redis, in plain Python, for tests and for reading."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.clock import epoch_us
+from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.jobs import PLACES, Answer, Claim, Job, JobSpec, JobState, Outcome
+from shared.store import TOMBSTONE_S, WORKER_TTL_S, Overview, Page, WorkerReport, WorkerSighting
+
+
+@dataclass(slots=True)
+class _Record:
+    job: Job
+    number: int
+    place: float
+    token: str | None = None
+    deadline_us: int = 0
+
+
+@dataclass(slots=True)
+class _Subscriber:
+    loop: asyncio.AbstractEventLoop
+    ids: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+
+class MemoryStore:
+    """Both views of one store. Safe to use from several threads."""
+
+    def __init__(self, now_us: Callable[[], int] = epoch_us) -> None:
+        self._now_us = now_us
+        self._lock = threading.RLock()
+        self._records: dict[str, _Record] = {}
+        self._pictures: dict[str, bytes] = {}
+        self._tombs: dict[str, tuple[str, int]] = {}
+        self._ended = dict.fromkeys((state for state in JobState if state.done), 0)
+        self._workers: dict[str, tuple[WorkerReport, int]] = {}
+        self._numbers = 0
+        self._subscribers: list[_Subscriber] = []
+        self._bell = threading.Event()
+
+    # The gateway's view
+
+    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+        """See `JobStore.enqueue`."""
+        with self._lock:
+            if spec.id not in self._records:
+                self._numbers += 1
+                now = self._now_us()
+                job = Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=now)
+                self._records[spec.id] = _Record(
+                    job=job,
+                    number=self._numbers,
+                    place=self._numbers + PLACES[spec.priority],
+                    deadline_us=now + spec.queue_ttl_ms * 1000,
+                )
+                self._pictures[spec.id] = image
+                self._bell.set()
+            return self._seen(self._records[spec.id])
+
+    async def get(self, job_id: str, owner: str) -> Job:
+        """See `JobStore.get`."""
+        with self._lock:
+            return self._seen(self._owned(job_id, owner))
+
+    async def ended(self, job_ids: Sequence[str]) -> set[str]:
+        """See `JobStore.ended`."""
+        with self._lock:
+            self._bury()
+            return {id_ for id_ in job_ids if id_ not in self._records or self._records[id_].job.done}
+
+    async def endings(self) -> AsyncIterator[str]:
+        """See `JobStore.endings`."""
+        subscriber = _Subscriber(asyncio.get_running_loop())
+        self._subscribers.append(subscriber)
+        try:
+            while True:
+                yield await subscriber.ids.get()
+        finally:
+            self._subscribers.remove(subscriber)
+
+    async def cancel(self, job_id: str, owner: str) -> Job:
+        """See `JobStore.cancel`."""
+        with self._lock:
+            record = self._owned(job_id, owner)
+            if record.job.state is JobState.QUEUED:
+                self._end(record, JobState.CANCELED)
+            elif record.job.state is JobState.RUNNING:
+                record.job = replace(record.job, cancel_requested=True)
+            return self._seen(record)
+
+    async def delete(self, job_id: str, owner: str) -> None:
+        """See `JobStore.delete`."""
+        with self._lock:
+            record = self._owned(job_id, owner)
+            if record.job.state is JobState.RUNNING:
+                raise JobRunning("The job is running: cancel it, or wait for its end.")
+            del self._records[job_id]
+            self._pictures.pop(job_id, None)
+            self._tombs.pop(job_id, None)
+            self._tell(job_id)
+
+    async def page(
+        self,
+        owner: str,
+        *,
+        state: JobState | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> Page:
+        """See `JobStore.page`."""
+        with self._lock:
+            self._bury()
+            found = [
+                record
+                for record in sorted(self._records.values(), key=lambda record: -record.number)
+                if record.job.spec.owner == owner
+                and (before is None or record.number < before)
+                and (state is None or record.job.state is state)
+                and (model is None or record.job.spec.model == model)
+            ]
+            return Page(
+                jobs=tuple(self._seen(record) for record in found[:limit]),
+                next_before=found[limit - 1].number if len(found) > limit else None,
+            )
+
+    async def overview(self) -> Overview:
+        """See `JobStore.overview`."""
+        with self._lock:
+            now = self._now_us()
+            states = [record.job.state for record in self._records.values()]
+            line = self._line()
+            return Overview(
+                jobs={
+                    JobState.QUEUED: states.count(JobState.QUEUED),
+                    JobState.RUNNING: states.count(JobState.RUNNING),
+                    **self._ended,
+                },
+                oldest_age_s=(now - line[0].job.created_us) / 1e6 if line else None,
+                workers=tuple(
+                    WorkerSighting(report=report, age_s=(now - heard) / 1e6)
+                    for report, heard in self._workers.values()
+                    if now - heard < WORKER_TTL_S * 1_000_000
+                ),
+            )
+
+    async def faults(self) -> list[str]:
+        """See `JobStore.faults`: there is nothing to distrust, and nothing that outlives the process."""
+        return []
+
+    # The worker's view
+
+    def claim(self, worker: str) -> Claim | None:
+        """See `WorkStore.claim`."""
+        with self._lock:
+            now = self._now_us()
+            for record in self._line():
+                if record.deadline_us <= now:
+                    self._end(record, JobState.EXPIRED)
+                    continue
+                record.token = f"{worker}/{secrets.token_hex(8)}"
+                record.job = replace(
+                    record.job,
+                    state=JobState.RUNNING,
+                    attempt=record.job.attempt + 1,
+                    started_us=now,
+                )
+                return Claim(
+                    spec=record.job.spec,
+                    token=record.token,
+                    attempt=record.job.attempt,
+                    image=self._pictures.get(record.job.id),
+                    created_us=record.job.created_us,
+                    fetch_ms=0.0,
+                )
+            self._bell.clear()
+            return None
+
+    def finish(
+        self,
+        worker: str,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        then_claim: bool,
+    ) -> tuple[bool, Claim | None]:
+        """See `WorkStore.finish`."""
+        with self._lock:
+            record = self._records.get(claim.spec.id)
+            held = record is not None and record.job.state is JobState.RUNNING and record.token == claim.token
+            if record is not None and held:
+                if record.job.cancel_requested:
+                    self._end(record, JobState.CANCELED)
+                    held = False
+                elif isinstance(outcome, Answer):
+                    record.job = replace(record.job, answer=outcome)
+                    self._end(record, JobState.SUCCEEDED)
+                else:
+                    record.job = replace(record.job, failure=outcome)
+                    self._end(record, JobState.FAILED)
+            return held, self.claim(worker) if then_claim else None
+
+    def linger(self, seconds: float) -> bool:
+        """See `WorkStore.linger`."""
+        return self._bell.wait(seconds)
+
+    def beat(self, report: WorkerReport) -> None:
+        """See `WorkStore.beat`."""
+        with self._lock:
+            self._workers[report.id] = (report, self._now_us())
+
+    def retire(self, worker: str) -> None:
+        """See `WorkStore.retire`."""
+        with self._lock:
+            self._workers.pop(worker, None)
+
+    # Both
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    # Inside
+
+    def _line(self) -> list[_Record]:
+        waiting = [record for record in self._records.values() if record.job.state is JobState.QUEUED]
+        return sorted(waiting, key=lambda record: record.place)
+
+    def _seen(self, record: _Record) -> Job:
+        if record.job.state is not JobState.QUEUED:
+            return record.job
+        return replace(record.job, position=self._line().index(record) + 1)
+
+    def _owned(self, job_id: str, owner: str) -> _Record:
+        self._bury()
+        record = self._records.get(job_id)
+        if record is None or record.job.spec.owner != owner:
+            if self._tombs.get(job_id, ("", 0))[0] == owner:
+                raise JobExpired("The job's record has run out.")
+            raise JobNotFound("There is no such job.")
+        return record
+
+    def _end(self, record: _Record, state: JobState) -> None:
+        now = self._now_us()
+        expires = now + record.job.spec.result_ttl_ms * 1000
+        record.job = replace(record.job, state=state, finished_us=now, expires_us=expires)
+        self._pictures.pop(record.job.id, None)
+        self._ended[state] += 1
+        self._tombs[record.job.id] = (record.job.spec.owner, expires + TOMBSTONE_S * 1_000_000)
+        self._tell(record.job.id)
+
+    def _bury(self) -> None:
+        now = self._now_us()
+        for job_id, record in list(self._records.items()):
+            if record.job.expires_us is not None and record.job.expires_us <= now:
+                del self._records[job_id]
+        self._tombs = {job_id: tomb for job_id, tomb in self._tombs.items() if tomb[1] > now}
+
+    def _tell(self, job_id: str) -> None:
+        for subscriber in self._subscribers:
+            subscriber.loop.call_soon_threadsafe(subscriber.ids.put_nowait, job_id)

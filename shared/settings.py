@@ -1,0 +1,68 @@
+"""What both sides must agree on, and the rule that no variable with our prefix may be unknown."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+MAX_PIXELS = 50_000_000
+"""Most pixels an image may have."""
+
+MAX_SIDE = 16_384
+"""Longest side an image may have, in pixels."""
+
+
+class SettingsError(Exception):
+    """The environment cannot be meant; one sentence that names the variables."""
+
+
+class UnknownVariable(SettingsError):
+    """An environment variable with our prefix is none that we read."""
+
+
+class InvalidVariable(SettingsError):
+    """An environment variable has a value that its setting does not take."""
+
+
+class SharedSettings(BaseSettings):
+    """Read by gateway and worker alike."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="Redis (≥ 6.2) or Valkey that keeps jobs: `redis://`, `rediss://` or `unix://`.",
+    )
+
+
+def refuse_unknown(settings: type[BaseSettings], environ: Mapping[str, str] | None = None) -> None:
+    """Refuse a variable that starts with the settings' prefix and is none of its fields: a typo is not a default.
+
+    Raises: UnknownVariable with a sentence that names the variable and the nearest known ones.
+    """
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    known = {f"{prefix}{name}".upper() for name in settings.model_fields}
+    names: Iterable[str] = os.environ if environ is None else environ
+    unknown = sorted(name for name in names if name.upper().startswith(prefix) and name.upper() not in known)
+    if unknown:
+        msg = f"{', '.join(unknown)}: no such setting. Known: {', '.join(sorted(known))}"
+        raise UnknownVariable(msg)
+
+
+def read(settings: type[Settings]) -> Settings:
+    """The settings as the environment has them.
+
+    Raises: UnknownVariable, InvalidVariable.
+    """
+    if settings.model_config.get("extra") == "forbid":
+        refuse_unknown(settings)
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    try:
+        return settings()
+    except ValidationError as error:
+        faults = (f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors())
+        raise InvalidVariable("; ".join(faults)) from error

@@ -1,0 +1,145 @@
+"""Where jobs live: two views of one store, and its twin in memory.
+
+The gateway's view (`JobStore`) is asynchronous, the worker's (`WorkStore`) is not. Each call is one atomic step.
+Every method raises `BrokerUnavailable` when the store does not answer.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.jobs import Claim, Job, JobSpec, JobState, Outcome
+
+WORKER_TTL_S = 10
+"""A worker not heard from for so many seconds counts as gone."""
+
+TOMBSTONE_S = 24 * 3600
+"""For so many seconds after a record ran out its id is still known as expired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """What a worker says of itself with every beat."""
+
+    id: str
+    state: str
+    """`idle` or `busy`."""
+    model: str
+    model_version: str
+    rss_bytes: int
+    jobs_done: int
+    work_ms: float | None
+    """Moving average of what one job keeps this worker busy, in milliseconds; None before its first job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSighting:
+    """A worker's last report and how many seconds ago it came."""
+
+    report: WorkerReport
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The store at a glance.
+
+    `jobs` counts the queued and the running as they are now, the ended since the store began.
+    """
+
+    jobs: dict[JobState, int]
+    oldest_age_s: float | None
+    """How long the job at the head of the queue has waited; None when nothing waits."""
+    workers: tuple[WorkerSighting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of jobs, newest first; `next_before` goes on from here, None at the end."""
+
+    jobs: tuple[Job, ...]
+    next_before: int | None
+
+
+class JobStore(Protocol):
+    """The gateway's view. Methods that take an `owner` treat another owner's job as absent."""
+
+    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+        """Keep the picture, write the record, queue the job, ring if too few bells hang. Idempotent on the id.
+
+        Raises: StorageFull.
+        """
+
+    async def get(self, job_id: str, owner: str) -> Job:
+        """The job as it stands.
+
+        Raises: JobNotFound; JobExpired for `TOMBSTONE_S` after its record ran out.
+        """
+
+    async def ended(self, job_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that have ended or are gone."""
+
+    def endings(self) -> AsyncIterator[str]:
+        """Ids of jobs as they end, over one connection. Some may be missed when that connection breaks.
+
+        Raises: BrokerUnavailable when it breaks; iterate again.
+        """
+
+    async def cancel(self, job_id: str, owner: str) -> Job:
+        """Cancel a queued job; ask it of a running one; leave an ended one alone. The job afterwards.
+
+        Raises: JobNotFound, JobExpired.
+        """
+
+    async def delete(self, job_id: str, owner: str) -> None:
+        """Erase record and picture.
+
+        Raises: JobNotFound, JobExpired, JobRunning.
+        """
+
+    async def page(
+        self,
+        owner: str,
+        *,
+        state: JobState | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> Page:
+        """A page of the owner's jobs, newest first."""
+
+    async def overview(self) -> Overview:
+        """Jobs by state, the oldest wait, the workers heard from in the last `WORKER_TTL_S`."""
+
+    async def faults(self) -> list[str]:
+        """Why the store is not to be trusted with jobs, a sentence each; empty when it is."""
+
+    async def close(self) -> None:
+        """Give back every connection."""
+
+
+class WorkStore(Protocol):
+    """The worker's view."""
+
+    def claim(self, worker: str) -> Claim | None:
+        """Take the next job: attempt + 1, a new token, a lease, and its picture. None when nothing waits.
+
+        Asked again with the same intent after a lost answer, it gives the same claim, not another job.
+        """
+
+    def finish(self, worker: str, claim: Claim, outcome: Outcome, *, then_claim: bool) -> tuple[bool, Claim | None]:
+        """End the job if `claim` still holds it, and in the same step take the next one.
+
+        Without `then_claim` it takes none, and rings if jobs remain.
+
+        Returns: whether the outcome counted (False: another attempt or a cancel came first), and the next claim.
+        """
+
+    def linger(self, seconds: float) -> bool:
+        """Wait for a bell; True when one rang."""
+
+    def beat(self, report: WorkerReport) -> None:
+        """Say that this worker lives. Rings if jobs wait and no bell hangs."""
+
+    def retire(self, worker: str) -> None:
+        """This worker is going: forget it and give back its connections."""

@@ -1,0 +1,450 @@
+"""What a store promises. Redis and its twin in memory pass the same tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from shared.adapters.bell import Bell
+from shared.adapters.redis_store import RedisJobStore
+from shared.adapters.redis_work_store import RedisWorkStore
+from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.jobs import MOVES, Claim, Job, JobSpec, JobState, Priority
+from shared.memory_store import MemoryStore
+from shared.store import JobStore, WorkStore
+from tests.support.jobs import PICTURE, a_failure, a_report, a_spec, an_answer
+from tests.support.waiting import eventually
+
+
+@dataclass
+class Both:
+    """Two views of one store."""
+
+    jobs: JobStore
+    work: WorkStore
+
+    async def queued(self, **changes: object) -> Job:
+        """A job that waits."""
+        return await self.jobs.enqueue(a_spec(**changes), PICTURE)
+
+    async def running(self, **changes: object) -> tuple[Job, Claim]:
+        """A job that a worker holds; nothing else may wait."""
+        job = await self.queued(**changes)
+        claim = self.work.claim("w1")
+        assert claim is not None
+        assert claim.spec.id == job.id
+        return job, claim
+
+    async def now(self, job: Job) -> Job:
+        """The job as it stands."""
+        return await self.jobs.get(job.id, job.spec.owner)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
+    if request.param == "memory":
+        store = MemoryStore()
+        yield Both(store, store)
+        return
+    url = request.getfixturevalue("empty_redis").url
+    bell = Bell()
+    jobs = RedisJobStore.from_url(url, connections=4, bell=bell)
+    work = RedisWorkStore.from_url(url, bell=bell)
+    yield Both(jobs, work)
+    work.retire("w1")
+    await jobs.close()
+
+
+async def test_a_job_is_queued_with_its_place(both: Both) -> None:
+    first = await both.queued()
+    second = await both.queued(metadata={"album": "zoo"}, top_k=2)
+
+    assert (first.state, first.attempt, first.position) == (JobState.QUEUED, 0, 1)
+    assert second.position == 2
+    assert await both.now(second) == second
+
+
+async def test_enqueueing_twice_is_one_job(both: Both) -> None:
+    spec = a_spec()
+
+    first = await both.jobs.enqueue(spec, PICTURE)
+    again = await both.jobs.enqueue(spec, PICTURE)
+
+    assert again == first
+    assert both.work.claim("w1") is not None
+    assert both.work.claim("w2") is None
+
+
+async def test_enqueueing_again_a_job_that_runs_tells_how_it_stands(both: Both) -> None:
+    job, _ = await both.running()
+
+    again = await both.jobs.enqueue(job.spec, PICTURE)
+
+    assert again.state is JobState.RUNNING
+
+
+async def test_a_claim_brings_the_picture_and_counts_the_attempt(both: Both) -> None:
+    job, claim = await both.running()
+
+    assert claim.image == PICTURE
+    assert claim.attempt == 1
+    assert claim.spec == job.spec
+    assert claim.created_us == job.created_us
+    seen = await both.now(job)
+    assert (seen.state, seen.attempt, seen.position) == (JobState.RUNNING, 1, None)
+    assert seen.started_us is not None
+    assert seen.started_us >= seen.created_us
+
+
+async def test_no_two_claims_give_the_same_job(both: Both) -> None:
+    queued = [await both.queued() for _ in range(20)]
+
+    claims = [both.work.claim(f"w{number % 3}") for number in range(21)]
+
+    assert [claim.spec.id for claim in claims if claim] == [job.id for job in queued]
+    assert claims[-1] is None
+    assert len({claim.token for claim in claims if claim}) == 20
+
+
+async def test_finish_stores_the_answer_and_takes_the_next_job(both: Both) -> None:
+    job, claim = await both.running()
+    waiting = await both.queued()
+
+    counted, following = both.work.finish("w1", claim, an_answer(0.9, 0.05, 0.03, 0.02), then_claim=True)
+
+    assert counted
+    assert following is not None
+    assert following.spec.id == waiting.id
+    assert following.image == PICTURE
+    seen = await both.now(job)
+    assert seen.state is JobState.SUCCEEDED
+    assert seen.answer == an_answer(0.9, 0.05, 0.03, 0.02)
+    assert seen.finished_us is not None
+    assert seen.expires_us == seen.finished_us + seen.spec.result_ttl_ms * 1000
+
+
+async def test_finish_without_a_next_claim_leaves_the_queue_alone(both: Both) -> None:
+    _, claim = await both.running()
+    waiting = await both.queued()
+
+    counted, following = both.work.finish("w1", claim, a_failure(), then_claim=False)
+
+    assert (counted, following) == (True, None)
+    assert (await both.now(waiting)).state is JobState.QUEUED
+
+
+async def test_a_failure_is_stored_as_it_was_told(both: Both) -> None:
+    job, claim = await both.running()
+    told = replace(a_failure(), code="image-too-large", limit=50_000_000, actual=60_000_000)
+
+    both.work.finish("w1", claim, told, then_claim=False)
+
+    seen = await both.now(job)
+    assert (seen.state, seen.failure, seen.answer) == (JobState.FAILED, told, None)
+
+
+async def test_the_first_write_wins(both: Both) -> None:
+    job, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(1.0, 0.0, 0.0, 0.0), then_claim=False)
+
+    both.work.finish("w1", claim, a_failure(), then_claim=False)
+
+    seen = await both.now(job)
+    assert (seen.state, seen.failure) == (JobState.SUCCEEDED, None)
+    assert seen.answer == an_answer(1.0, 0.0, 0.0, 0.0)
+
+
+async def test_an_attempt_with_another_token_ends_nothing(both: Both) -> None:
+    job, claim = await both.running()
+    stale = replace(claim, token="somebody else's")
+
+    counted, _ = both.work.finish("w1", stale, an_answer(), then_claim=False)
+
+    assert not counted
+    assert (await both.now(job)).state is JobState.RUNNING
+
+
+async def test_a_queued_job_is_canceled_at_once_and_never_claimed(both: Both) -> None:
+    job = await both.queued()
+
+    canceled = await both.jobs.cancel(job.id, job.spec.owner)
+
+    assert canceled.state is JobState.CANCELED
+    assert canceled.expires_us is not None
+    assert both.work.claim("w1") is None
+
+
+async def test_a_late_result_never_overwrites_a_cancel(both: Both) -> None:
+    job, claim = await both.running()
+
+    asked = await both.jobs.cancel(job.id, job.spec.owner)
+    counted, _ = both.work.finish("w1", claim, an_answer(), then_claim=False)
+
+    assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+    assert not counted
+    seen = await both.now(job)
+    assert (seen.state, seen.answer) == (JobState.CANCELED, None)
+
+
+async def test_a_cancel_leaves_an_ended_job_alone(both: Both) -> None:
+    job, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    ended = await both.now(job)
+
+    assert await both.jobs.cancel(job.id, job.spec.owner) == ended
+
+
+async def test_a_deleted_job_is_gone_from_everywhere(both: Both) -> None:
+    job = await both.queued()
+
+    await both.jobs.delete(job.id, job.spec.owner)
+
+    with pytest.raises(JobNotFound):
+        await both.now(job)
+    assert both.work.claim("w1") is None
+    assert (await both.jobs.page("anonymous")).jobs == ()
+
+
+async def test_a_running_job_is_not_deleted(both: Both) -> None:
+    job, _ = await both.running()
+
+    with pytest.raises(JobRunning):
+        await both.jobs.delete(job.id, job.spec.owner)
+    assert (await both.now(job)).state is JobState.RUNNING
+
+
+async def test_another_owners_job_is_as_absent_as_an_unknown_one(both: Both) -> None:
+    job = await both.queued()
+
+    for job_id, owner in ((job.id, "mallory"), ("job_unknown", "anonymous")):
+        with pytest.raises(JobNotFound):
+            await both.jobs.get(job_id, owner)
+        with pytest.raises(JobNotFound):
+            await both.jobs.cancel(job_id, owner)
+        with pytest.raises(JobNotFound):
+            await both.jobs.delete(job_id, owner)
+    assert (await both.jobs.page("mallory")).jobs == ()
+    assert (await both.now(job)).state is JobState.QUEUED
+
+
+async def test_a_record_that_ran_out_is_expired_and_not_unknown(both: Both) -> None:
+    job, claim = await both.running(result_ttl_ms=1)
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+
+    async def expired() -> bool:
+        try:
+            await both.now(job)
+        except JobExpired:
+            return True
+        return False
+
+    await eventually(expired)
+    with pytest.raises(JobExpired):
+        await both.jobs.cancel(job.id, job.spec.owner)
+    with pytest.raises(JobExpired):
+        await both.jobs.delete(job.id, job.spec.owner)
+    with pytest.raises(JobNotFound):
+        await both.jobs.get(job.id, "mallory")
+    assert (await both.jobs.page("anonymous")).jobs == ()
+
+
+async def test_a_job_past_its_queue_time_expires_instead_of_running(both: Both) -> None:
+    late = await both.queued(queue_ttl_ms=0)
+    good = await both.queued()
+
+    claim = both.work.claim("w1")
+
+    assert claim is not None
+    assert claim.spec.id == good.id
+    assert (await both.now(late)).state is JobState.EXPIRED
+
+
+async def test_priority_overtakes_but_starves_nobody(both: Both) -> None:
+    low = await both.queued(priority=Priority.LOW)
+    normal = await both.queued()
+    high = await both.queued(priority=Priority.HIGH)
+
+    order = [claim.spec.id for claim in iter(lambda: both.work.claim("w1"), None)]
+
+    assert order == [high.id, normal.id, low.id]
+
+
+async def test_a_low_job_passes_after_a_thousand(both: Both) -> None:
+    low = await both.queued(priority=Priority.LOW)
+    for _ in range(1001):
+        await both.queued()
+
+    position = (await both.now(low)).position
+
+    assert position == 1001
+
+
+async def test_ended_names_what_ended_or_is_gone(both: Both) -> None:
+    done, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    waiting = await both.queued()
+
+    ended = await both.jobs.ended([done.id, waiting.id, "job_gone"])
+
+    assert ended == {done.id, "job_gone"}
+
+
+async def test_every_end_is_told_to_those_who_listen(both: Both) -> None:
+    heard: list[str] = []
+    listening = asyncio.Event()
+
+    async def listen() -> None:
+        async with aclosing(both.jobs.endings()) as endings:  # type: ignore[type-var]
+            async for job_id in endings:
+                if job_id == probe.id:
+                    listening.set()
+                heard.append(job_id)
+
+    probe = a_spec()
+    task = asyncio.create_task(listen())
+
+    async def subscribed() -> bool:
+        job = await both.jobs.enqueue(replace(probe), PICTURE)
+        await both.jobs.delete(job.id, job.spec.owner)
+        return listening.is_set()
+
+    await eventually(subscribed)
+    succeeded, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    canceled = await both.queued()
+    await both.jobs.cancel(canceled.id, canceled.spec.owner)
+    expired = await both.queued(queue_ttl_ms=0)
+    assert both.work.claim("w1") is None
+
+    async def told() -> bool:
+        return {succeeded.id, canceled.id, expired.id} <= set(heard)
+
+    await eventually(told)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_pages_go_from_new_to_old_without_gap_or_repeat(both: Both) -> None:
+    jobs = [await both.queued() for _ in range(7)]
+
+    first = await both.jobs.page("anonymous", limit=3)
+    second = await both.jobs.page("anonymous", limit=3, before=first.next_before)
+    third = await both.jobs.page("anonymous", limit=3, before=second.next_before)
+
+    assert [job.id for page in (first, second, third) for job in page.jobs] == [job.id for job in reversed(jobs)]
+    assert third.next_before is None
+
+
+async def test_pages_choose_by_state_and_model(both: Both) -> None:
+    done, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    other = await both.queued(model="animals")
+
+    assert [job.id for job in (await both.jobs.page("anonymous", state=JobState.SUCCEEDED)).jobs] == [done.id]
+    assert [job.id for job in (await both.jobs.page("anonymous", model="animals")).jobs] == [other.id]
+
+
+async def test_the_overview_counts_and_sees_workers(both: Both) -> None:
+    done, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    await both.running()
+    await both.queued()
+    await both.queued()
+    both.work.beat(a_report())
+    both.work.beat(a_report(id="w2", state="busy", work_ms=None))
+    both.work.beat(a_report(id="w3"))
+    both.work.retire("w3")
+
+    overview = await both.jobs.overview()
+
+    assert overview.jobs == {
+        JobState.QUEUED: 2,
+        JobState.RUNNING: 1,
+        JobState.SUCCEEDED: 1,
+        JobState.FAILED: 0,
+        JobState.CANCELED: 0,
+        JobState.EXPIRED: 0,
+    }
+    assert overview.oldest_age_s is not None
+    assert overview.oldest_age_s >= 0
+    assert sorted(sighting.report.id for sighting in overview.workers) == ["w1", "w2"]
+    assert all(0 <= sighting.age_s < 5 for sighting in overview.workers)
+    assert done.id
+
+
+async def test_an_empty_store_has_an_overview_too(both: Both) -> None:
+    overview = await both.jobs.overview()
+
+    assert (overview.oldest_age_s, overview.workers) == (None, ())
+    assert set(overview.jobs.values()) == {0}
+
+
+async def test_a_sound_store_has_no_faults(both: Both) -> None:
+    assert await both.jobs.faults() == []
+
+
+async def test_a_bell_rings_for_a_worker_that_lingers(both: Both) -> None:
+    await both.queued()
+
+    assert both.work.linger(0.5)
+
+
+class Lives(RuleBasedStateMachine):
+    """A job's life under any order of calls: it moves as `MOVES` allows, and an ended job never changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.specs: list[JobSpec] = []
+        self.claims: list[Claim] = []
+        self.before: dict[str, Job] = {}
+
+    def look(self, spec: JobSpec) -> Job | None:
+        try:
+            return asyncio.run(self.store.get(spec.id, spec.owner))
+        except JobNotFound:
+            return None
+
+    @rule(priority=st.sampled_from(Priority), ttl=st.sampled_from([0, 1000]))
+    def enqueue(self, priority: Priority, ttl: int) -> None:
+        spec = a_spec(priority=priority, queue_ttl_ms=ttl)
+        self.specs.append(spec)
+        asyncio.run(self.store.enqueue(spec, PICTURE))
+
+    @rule()
+    def claim(self) -> None:
+        claim = self.store.claim("w1")
+        if claim:
+            self.claims.append(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), good=st.booleans())
+    def finish(self, data: st.DataObject, good: bool) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        self.store.finish("w1", claim, an_answer() if good else a_failure(), then_claim=False)
+
+    @precondition(lambda self: self.specs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        spec = data.draw(st.sampled_from(self.specs))
+        if self.look(spec):
+            asyncio.run(self.store.cancel(spec.id, spec.owner))
+
+    @invariant()
+    def moves_are_allowed(self) -> None:
+        for spec in self.specs:
+            job = self.look(spec)
+            assert job is not None
+            before = self.before.get(spec.id, job)
+            assert not before.done or job == before
+            assert job.state is before.state or job.state in MOVES[before.state]
+            self.before[spec.id] = job
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

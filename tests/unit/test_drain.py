@@ -1,0 +1,135 @@
+"""A drain takes jobs until none waits or its budget is used."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import BrokerUnavailable
+from shared.jobs import Claim, JobState, Outcome
+from shared.memory_store import MemoryStore
+from tests.support.jobs import PICTURE, a_failure, a_spec, an_answer
+from worker.drain import Budget, Drain, Progress
+
+
+def a_drain(store: MemoryStore, *, jobs: int = 100, linger_s: float = 0.0, outcome: Outcome | None = None) -> Drain:
+    return Drain(
+        "w1",
+        store=store,
+        classify=lambda _: outcome or an_answer(),
+        budget=Budget(jobs=jobs, seconds=5, linger_s=linger_s),
+        ended=lambda *_: None,
+    )
+
+
+async def states(store: MemoryStore) -> list[JobState]:
+    return [job.state for job in (await store.page("anonymous")).jobs]
+
+
+async def test_a_drain_works_until_the_queue_is_empty() -> None:
+    store = MemoryStore()
+    for _ in range(3):
+        await store.enqueue(a_spec(), PICTURE)
+
+    worked = a_drain(store)()
+
+    assert worked == 3
+    assert await states(store) == [JobState.SUCCEEDED] * 3
+
+
+async def test_a_bell_for_nothing_costs_nothing() -> None:
+    drain = a_drain(MemoryStore())
+
+    assert drain() == 0
+    assert drain.progress == Progress()
+
+
+async def test_a_drain_stops_when_its_budget_is_used() -> None:
+    store = MemoryStore()
+    for _ in range(5):
+        await store.enqueue(a_spec(), PICTURE)
+
+    worked = a_drain(store, jobs=2)()
+
+    assert worked == 2
+    assert (await states(store)).count(JobState.QUEUED) == 3
+
+
+async def test_a_lingering_drain_takes_a_job_that_comes_meanwhile() -> None:
+    store = MemoryStore()
+    rings = iter([True, False])
+
+    def linger(_: float) -> bool:
+        ringing = next(rings)
+        if ringing:
+            asyncio.run_coroutine_threadsafe(store.enqueue(a_spec(), PICTURE), loop).result(5)
+        return ringing
+
+    loop = asyncio.get_running_loop()
+    store.linger = linger  # type: ignore[method-assign]
+
+    worked = await asyncio.to_thread(a_drain(store, linger_s=0.01))
+
+    assert worked == 1
+    assert await states(store) == [JobState.SUCCEEDED]
+
+
+async def test_a_drain_tells_how_each_job_ended() -> None:
+    store = MemoryStore()
+    job = await store.enqueue(a_spec(), PICTURE)
+    told: list[tuple[str, Outcome, bool]] = []
+
+    def tell(claim: Claim, outcome: Outcome, counted: bool) -> None:
+        told.append((claim.spec.id, outcome, counted))
+
+    drain = Drain(
+        "w1",
+        store=store,
+        classify=lambda _: a_failure(),
+        budget=Budget(jobs=9, seconds=5, linger_s=0),
+        ended=tell,
+    )
+    drain()
+
+    assert told == [(job.id, a_failure(), True)]
+    assert drain.progress.jobs_done == 1
+    assert drain.progress.work_ms is not None
+    assert drain.progress.work_ms > 0
+
+
+async def test_a_worker_is_busy_only_while_it_drains() -> None:
+    store = MemoryStore()
+    await store.enqueue(a_spec(), PICTURE)
+    seen: list[bool] = []
+    drain = Drain(
+        "w1",
+        store=store,
+        classify=lambda _: (seen.append(drain.progress.busy), an_answer())[1],
+        budget=Budget(jobs=9, seconds=5, linger_s=0),
+        ended=lambda *_: None,
+    )
+
+    drain()
+
+    assert seen == [True]
+    assert not drain.progress.busy
+
+
+def test_a_drain_without_a_store_ends_idle_and_says_so() -> None:
+    class Away(MemoryStore):
+        def claim(self, worker: str) -> Claim | None:
+            raise BrokerUnavailable("The job store does not answer just now.")
+
+    drain = a_drain(Away())
+
+    with pytest.raises(BrokerUnavailable):
+        drain()
+    assert not drain.progress.busy
+
+
+def test_the_average_of_work_follows_slowly() -> None:
+    progress = Progress()
+
+    for work_ms in (10.0, 20.0):
+        progress.done(work_ms)
+
+    assert progress.work_ms == pytest.approx(11.0)

@@ -1,0 +1,58 @@
+"""A worker says that it lives, and when it goes."""
+
+import os
+from pathlib import Path
+
+from shared.errors import BrokerUnavailable
+from shared.memory_store import MemoryStore
+from shared.store import WorkerReport
+from tests.support.jobs import a_report
+from tests.support.waiting import eventually
+from worker.presence import Presence, resident_bytes
+
+
+async def test_a_worker_is_seen_while_it_beats_and_gone_when_it_stops() -> None:
+    store = MemoryStore()
+    presence = Presence(store=store, report=a_report, every_s=0.01)
+
+    presence.start()
+
+    async def seen() -> bool:
+        return bool((await store.overview()).workers)
+
+    await eventually(seen)
+    presence.stop()
+    assert not await seen()
+
+
+async def test_a_store_that_is_away_does_not_end_the_beat() -> None:
+    class Shaky(MemoryStore):
+        beats = 0
+
+        def beat(self, report: WorkerReport) -> None:
+            self.beats += 1
+            if self.beats == 1:
+                raise BrokerUnavailable("The job store does not answer just now.")
+            super().beat(report)
+
+        def retire(self, worker: str) -> None:
+            raise BrokerUnavailable("The job store does not answer just now.")
+
+    store = Shaky()
+    presence = Presence(store=store, report=a_report, every_s=0.01)
+
+    presence.start()
+
+    async def seen() -> bool:
+        return bool((await store.overview()).workers)
+
+    await eventually(seen)
+    presence.stop()
+    assert store.beats >= 2
+
+
+def test_the_resident_memory_is_this_process_s() -> None:
+    with Path(f"/proc/{os.getpid()}/status").open(encoding="ascii") as status:
+        told = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+    assert abs(resident_bytes() - told) < 5_000_000

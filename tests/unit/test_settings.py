@@ -1,0 +1,38 @@
+"""A variable with our prefix that nobody reads is a typo, not a default."""
+
+import pytest
+
+from shared.settings import InvalidVariable, SharedSettings, UnknownVariable, read, refuse_unknown
+from worker.config import WorkerSettings
+
+
+def test_an_unknown_variable_is_refused_by_name() -> None:
+    with pytest.raises(UnknownVariable, match="DARKROOM_WORKER_PROCESES"):
+        refuse_unknown(WorkerSettings, {"DARKROOM_WORKER_PROCESES": "2", "PATH": "/bin"})
+
+
+def test_known_variables_and_those_of_others_pass() -> None:
+    refuse_unknown(WorkerSettings, {"DARKROOM_WORKER_PROCESSES": "2", "DARKROOM_GATEWAY_PORT": "1", "HOME": "/"})
+
+
+def test_the_environment_itself_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER_COLOUR", "green")
+
+    with pytest.raises(UnknownVariable, match="DARKROOM_WORKER_COLOUR"):
+        refuse_unknown(WorkerSettings)
+
+
+def test_a_value_that_makes_no_sense_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER_PROCESSES", "none")
+
+    with pytest.raises(InvalidVariable, match=r"^DARKROOM_WORKER_PROCESSES: .*integer") as caught:
+        read(WorkerSettings)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_both_sides_leave_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "unix:///tmp/redis.sock")
+    monkeypatch.setenv("DARKROOM_WORKER_PROCESSES", "3")
+
+    assert read(SharedSettings).redis_url == "unix:///tmp/redis.sock"
+    assert read(WorkerSettings).processes == 3

@@ -1,0 +1,1 @@
+"""A message in, a stored answer out. Serves no HTTP."""

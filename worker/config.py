@@ -1,0 +1,29 @@
+"""The worker's settings."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Environment variables that start with `DARKROOM_WORKER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_WORKER_", frozen=True, extra="forbid")
+
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Processes that classify, each one picture at a time. One per core is best.",
+    )
+    budget_jobs: int = Field(
+        default=200,
+        ge=1,
+        description="Most jobs that one ring of the bell leads to, before Celery may have its say again.",
+    )
+    budget_s: float = Field(default=1.0, gt=0, description="The same in seconds.")
+    linger_s: float = Field(
+        default=0.05,
+        ge=0,
+        description="Seconds that a worker stays when the queue is empty; spares a lone client the bell.",
+    )
+    beat_s: float = Field(default=2.0, gt=0, le=5, description="Seconds between two signs of life.")

@@ -1,0 +1,89 @@
+"""Untrusted bytes → an RGB image. The one file that opens images."""
+
+import re
+import warnings
+from io import BytesIO
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+# Importing a plugin registers it. Without these two Pillow would load all it has at the first WebP or TIFF.
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+from shared.errors import DarkroomError, ImageTooLarge, InvalidImage, OutOfMemory
+from shared.payloads import check_size, image_format, too_many_pixels
+from shared.settings import MAX_PIXELS
+
+_UPRIGHT: Final = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    },
+)
+"""What undoes each EXIF orientation. Source: EXIF 2.32, tag 0x0112."""
+
+
+def decode(image: bytes) -> Image.Image:
+    """The picture in mode RGB, upright; of an animation or a multi-picture file the first frame.
+
+    16-bit grey is divided by 257 and rounded; transparency is composited on white; all else is Pillow's `convert`.
+
+    Raises: InvalidImage, UnsupportedImageFormat, ImageTooLarge, OutOfMemory; nothing else.
+    """
+    kind = image_format(image)
+    try:
+        # Filters belong to the whole process: this is for a worker that does one job at a time.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(BytesIO(image), formats=(kind,))
+            check_size(*picture.size)
+            # Only what the header hides can still be a bomb, such as a TIFF's tile.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture.load()
+            return _to_rgb(_turned_upright(picture))
+    except DarkroomError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemory("Decoding the image needs more memory than a worker has.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(error) from error
+    except Exception as error:
+        # Hostile bytes raise nearly anything out of Pillow: OSError, ValueError, SyntaxError, struct.error, …
+        raise InvalidImage(f"The bytes start like a {kind} and do not decode as one.") from error
+
+
+def _bomb(error: Exception) -> ImageTooLarge:
+    # Pillow tells the number of pixels in its sentence alone.
+    pixels = re.search(r"\d+", str(error))
+    return too_many_pixels(int(pixels[0]) if pixels else MAX_PIXELS + 1)
+
+
+def _turned_upright(picture: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # a broken EXIF block says nothing about the pixels
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
+    if picture.mode.startswith("I;16"):
+        levels = (np.asarray(picture).astype(np.uint32) + 128) // 257
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        # Pillow converts premultiplied grey to nothing but grey with alpha.
+        rgba = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    return picture.convert("RGB")

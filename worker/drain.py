@@ -1,0 +1,92 @@
+"""What a worker does when the bell rings: one job after the other, until none waits or its budget is used."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shared.jobs import Claim, Outcome
+from shared.store import WorkStore
+
+_WEIGHT: Final = 0.1
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a worker has done so far; its presence reports it."""
+
+    busy: bool = False
+    jobs_done: int = 0
+    work_ms: float | None = None
+
+    def done(self, work_ms: float) -> None:
+        """Count a job that kept the worker busy for `work_ms`."""
+        self.jobs_done += 1
+        self.work_ms = work_ms if self.work_ms is None else self.work_ms + _WEIGHT * (work_ms - self.work_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Most jobs and most seconds of one drain, and how long it stays when nothing waits, in seconds."""
+
+    jobs: int
+    seconds: float
+    linger_s: float
+
+
+class Drain:
+    """Empties the queue. Safe against bells that ring for nothing."""
+
+    def __init__(
+        self,
+        worker: str,
+        *,
+        store: WorkStore,
+        classify: Callable[[Claim], Outcome],
+        budget: Budget,
+        ended: Callable[[Claim, Outcome, bool], None],
+    ) -> None:
+        self._worker = worker
+        self._store = store
+        self._classify = classify
+        self._budget = budget
+        self._ended = ended
+        self.progress = Progress()
+
+    def __call__(self) -> int:
+        """Work until the queue is empty or the budget is used; in that case the store rings for what remains.
+
+        Returns: how many jobs it worked on.
+        Raises: BrokerUnavailable when the store is away for longer than its client is patient.
+        """
+        self.progress.busy = True
+        try:
+            return self._run()
+        finally:
+            self.progress.busy = False
+
+    def _run(self) -> int:
+        worked = 0
+        end = time.monotonic() + self._budget.seconds
+        claim = self._store.claim(self._worker)
+        while True:
+            if claim is None:
+                left = end - time.monotonic()
+                if left <= 0 or not self._linger(left):
+                    return worked
+                claim = self._store.claim(self._worker)
+                continue
+            started = time.perf_counter()
+            outcome = self._classify(claim)
+            worked += 1
+            more = worked < self._budget.jobs and time.monotonic() < end
+            counted, following = self._store.finish(self._worker, claim, outcome, then_claim=more)
+            self.progress.done((time.perf_counter() - started) * 1000)
+            self._ended(claim, outcome, counted)
+            if not more:
+                return worked
+            claim = following
+
+    def _linger(self, left: float) -> bool:
+        seconds = min(left, self._budget.linger_s)
+        return seconds > 0 and self._store.linger(seconds)

@@ -1,0 +1,54 @@
+"""A worker's signs of life: a thread that tells the store, every few seconds, that the process is there."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from shared.errors import TransientError
+from shared.store import WorkerReport, WorkStore
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+log = structlog.get_logger()
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, from the kernel's /proc/self/statm."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+
+
+class Presence:
+    """Beats until stopped. It proves that the process lives, not that its job gets on."""
+
+    def __init__(self, *, store: WorkStore, report: Callable[[], WorkerReport], every_s: float) -> None:
+        self._store = store
+        self._report = report
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Beat at once, and go on beating. Call it after the fork: a thread does not cross one."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and tell the store that the worker goes."""
+        self._stopped.set()
+        self._thread.join()
+        try:
+            self._store.retire(self._report().id)
+        except TransientError as error:
+            # The store forgets us by itself within seconds.
+            log.warning("retire failed", error=error.code)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._store.beat(self._report())
+            except TransientError as error:
+                log.warning("beat failed", error=error.code)
+            self._stopped.wait(self._every_s)
