@@ -12,8 +12,8 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 MAX_PIXELS = 50_000_000
 """Most pixels an image may have."""
 
-MAX_SIDE = 16_384
-"""Longest side an image may have, in pixels."""
+MAX_SIDE = 65_535
+"""Longest side an image may have, in pixels: the longest that JPEG and GIF can tell."""
 
 
 class SettingsError(Exception):

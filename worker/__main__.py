@@ -1,13 +1,10 @@
 """`python -m worker`: one Celery worker with its processes, until SIGTERM."""
 
 import sys
-import warnings
-
-from celery.platforms import SecurityWarning
 
 from shared.adapters.connections import ServerTooOld, refuse_old_server
 from shared.settings import SettingsError, SharedSettings, read
-from worker.app import create_app
+from worker.app import create_app, run
 from worker.config import WorkerSettings
 
 
@@ -19,10 +16,7 @@ def main() -> None:
     except (SettingsError, ServerTooOld) as error:
         sys.stderr.write(f"darkroom worker: {error}\n")
         sys.exit(2)
-    # Celery warns of root because a pickle in a message would be code. Ours reads nothing but JSON.
-    warnings.filterwarnings("ignore", category=SecurityWarning)
-    app = create_app(settings, shared)
-    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])
+    run(create_app(settings, shared))
 
 
 if __name__ == "__main__":

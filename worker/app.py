@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import warnings
 from functools import partial
 from typing import Any, Final
 
@@ -133,3 +134,10 @@ def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
     signals.setup_logging.connect(configure_logging, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     return app
+
+
+def run(app: Celery) -> None:
+    """Hear bells until SIGTERM, then end what runs and return."""
+    # Celery warns of root because a pickle in a message would be code. Ours reads nothing but JSON.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])

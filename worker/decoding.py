@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 # Importing a plugin registers it. Without these two Pillow would load all it has at the first WebP or TIFF.
-from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # for its side effect
 
 from shared.errors import DarkroomError, ImageTooLarge, InvalidImage, OutOfMemory
 from shared.payloads import check_size, image_format, too_many_pixels
@@ -40,25 +40,28 @@ def decode(image: bytes) -> Image.Image:
     try:
         # Filters belong to the whole process: this is for a worker that does one job at a time.
         with warnings.catch_warnings():
+            # Pillow's warning of a bomb as well: it comes later than our own limit does.
             warnings.simplefilter("ignore")
             picture = Image.open(BytesIO(image), formats=(kind,))
             check_size(*picture.size)
-            # Only what the header hides can still be a bomb, such as a TIFF's tile.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if isinstance(picture, TiffImagePlugin.TiffImageFile):
+                # libtiff decodes a tile whole, however little of it lies in the picture.
+                tags = picture.tag_v2
+                check_size(int(tags.get(TiffImagePlugin.TILEWIDTH, 0)), int(tags.get(TiffImagePlugin.TILELENGTH, 0)))
             picture.load()
             return _to_rgb(_turned_upright(picture))
     except DarkroomError:
         raise
     except MemoryError as error:
         raise OutOfMemory("Decoding the image needs more memory than a worker has.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise _bomb(error) from error
     except Exception as error:
         # Hostile bytes raise nearly anything out of Pillow: OSError, ValueError, SyntaxError, struct.error, …
         raise InvalidImage(f"The bytes start like a {kind} and do not decode as one.") from error
 
 
-def _bomb(error: Exception) -> ImageTooLarge:
+def _bomb(error: Image.DecompressionBombError) -> ImageTooLarge:
     # Pillow tells the number of pixels in its sentence alone.
     pixels = re.search(r"\d+", str(error))
     return too_many_pixels(int(pixels[0]) if pixels else MAX_PIXELS + 1)

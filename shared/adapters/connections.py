@@ -67,11 +67,9 @@ def for_listening(url: str) -> redis.asyncio.Redis:
     """An asynchronous client for one connection that listens; it breaks at once rather than mend itself unseen."""
     return redis.asyncio.Redis.from_url(
         url,
-        single_connection_client=False,
         max_connections=1,
         socket_timeout=None,
         socket_connect_timeout=TIMEOUT_S,
-        socket_keepalive=not url.startswith("unix:"),
         retry=AsyncRetry(NoBackoff(), 0),
         client_name=f"darkroom-gateway-{os.getpid()}",
     )

@@ -45,13 +45,14 @@ class Both:
         return await self.jobs.get(job.id, job.spec.owner)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis by socket"])
 async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     if request.param == "memory":
         store = MemoryStore()
         yield Both(store, store)
         return
-    url = request.getfixturevalue("empty_redis").url
+    server = request.getfixturevalue("empty_redis")
+    url = server.url if request.param == "redis" else server.socket_url
     bell = Bell()
     jobs = RedisJobStore.from_url(url, connections=4, bell=bell)
     work = RedisWorkStore.from_url(url, bell=bell)

@@ -56,19 +56,30 @@ def a_png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def a_tiff(entries: dict[int, int], strip: bytes = b"") -> bytes:
+    """A TIFF with these tags, each one number; the strip stands at the end."""
+    fields = {**entries, **({273: 8 + 2 + 12 * (len(entries) + 1) + 4} if strip else {})}
+    directory = b"".join(struct.pack("<HHII", key, 4, 1, value) for key, value in sorted(fields.items()))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(fields)) + directory + bytes(4) + strip
+
+
 def headers_of(width: int, height: int) -> dict[str, bytes]:
-    """A file's beginning for each kind whose size stands in its header; at most 16,383 on a side for all of them."""
-    return {
+    """A file's beginning for each kind whose size stands in its header and can be as large as that."""
+    headers = {
         "PNG": a_png(width, height),
-        "GIF": b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0),
         "BMP": b"BM" + bytes(12) + struct.pack("<IIi", 40, width, height),
         "BMP from the top": b"BM" + bytes(12) + struct.pack("<IIi", 40, width, -height),
-        "BMP of OS/2": b"BM" + bytes(12) + struct.pack("<IHH", 12, width, height),
-        "WebP lossy": b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
-        "WebP lossless": b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14),
         "WebP extended": b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"
         + (width - 1).to_bytes(3, "little")
         + (height - 1).to_bytes(3, "little"),
+    }
+    if max(width, height) >= 1 << 14:
+        return headers
+    return headers | {
+        "GIF": b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0),
+        "BMP of OS/2": b"BM" + bytes(12) + struct.pack("<IHH", 12, width, height),
+        "WebP lossy": b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+        "WebP lossless": b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14),
         "JPEG": b"\xff\xd8\xff\xe0\x00\x04ab\xff\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width),
         "progressive JPEG": b"\xff\xd8\xff\xdb\x00\x03a\xff\xc2\x00\x11\x08" + struct.pack(">HH", height, width),
     }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 
@@ -62,8 +63,11 @@ class Program:
         self.process.wait()
 
 
+P = TypeVar("P", bound=Program)
+
+
 @contextmanager
-def running(program: Program) -> Iterator[Program]:
+def running(program: P) -> Iterator[P]:
     """The program, stopped afterwards whatever happened."""
     try:
         yield program

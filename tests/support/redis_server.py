@@ -36,6 +36,7 @@ class RedisServer:
         self.options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_url = f"unix://{folder}/redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "RedisServer":
@@ -43,6 +44,7 @@ class RedisServer:
         command = [
             server_binary(),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--unixsocket", str(self.folder / "redis.sock")),
             *("--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"),
             *("--loglevel", "warning"),
             *self.options,

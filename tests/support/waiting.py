@@ -10,7 +10,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.005
 
 
-def until(condition: Callable[[], T], *, seconds: float = 10, what: str = "the condition") -> T:
+def until(condition: Callable[[], T | None], *, seconds: float = 10, what: str = "the condition") -> T:
     """Ask until the answer is true.
 
     Raises: TimeoutError after so many seconds.
@@ -25,7 +25,9 @@ def until(condition: Callable[[], T], *, seconds: float = 10, what: str = "the c
         time.sleep(_PAUSE_S)
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], *, seconds: float = 10, what: str = "the condition") -> T:
+async def eventually(
+    condition: Callable[[], Awaitable[T | None]], *, seconds: float = 10, what: str = "the condition"
+) -> T:
     """Ask until the answer is true, leaving the event loop free.
 
     Raises: TimeoutError after so many seconds.

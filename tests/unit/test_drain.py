@@ -58,7 +58,7 @@ async def test_a_lingering_drain_takes_a_job_that_comes_meanwhile() -> None:
     store = MemoryStore()
     rings = iter([True, False])
 
-    def linger(_: float) -> bool:
+    def linger(seconds: float) -> bool:
         ringing = next(rings)
         if ringing:
             asyncio.run_coroutine_threadsafe(store.enqueue(a_spec(), PICTURE), loop).result(5)
@@ -100,10 +100,15 @@ async def test_a_worker_is_busy_only_while_it_drains() -> None:
     store = MemoryStore()
     await store.enqueue(a_spec(), PICTURE)
     seen: list[bool] = []
+
+    def look(_: Claim) -> Outcome:
+        seen.append(drain.progress.busy)
+        return an_answer()
+
     drain = Drain(
         "w1",
         store=store,
-        classify=lambda _: (seen.append(drain.progress.busy), an_answer())[1],
+        classify=look,
         budget=Budget(jobs=9, seconds=5, linger_s=0),
         ended=lambda *_: None,
     )

@@ -1,0 +1,6 @@
+"""`python -m darkroom`: the same as the command `darkroom`."""
+
+from darkroom.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""`python -m gateway`: one gateway process, until SIGTERM or Ctrl-C."""
+
+import argparse
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final, NoReturn
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+from setproctitle import setproctitle
+
+from gateway.config import GatewaySettings, is_loopback
+from gateway.main import create_app
+from shared import telemetry
+from shared.adapters.bell import Bell
+from shared.adapters.connections import ServerTooOld, refuse_old_server
+from shared.adapters.redis_store import RedisJobStore
+from shared.settings import SharedSettings, UnknownVariable, refuse_unknown
+
+_BACKLOG: Final = 2048
+_MOST_FILES: Final = 65_536
+_KEEP_ALIVE_S: Final = 75
+
+
+class Refused(Exception):
+    """The gateway cannot start as it was asked to; the message is one sentence for whoever started it."""
+
+
+class Server(uvicorn.Server):
+    """Lets those who wait go as soon as it is told to stop, so that stopping takes no longer than the work at hand."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._darkroom = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See `uvicorn.Server`; called by the signal, between two steps of the loop."""
+        super().handle_exit(sig, frame)
+        waiters = getattr(self._darkroom.state, "waiters", None)
+        if waiters is not None:
+            waiters.dismiss()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve. Exits with 2 and one sentence where settings, address or Redis cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="Serve Darkroom over HTTP.")
+    parser.add_argument("--fd", type=int, metavar="N", help="serve on the inherited listening socket N")
+    fd: int | None = parser.parse_args(arguments).fd
+    try:
+        settings, shared = _read_settings()
+        _check_redis(shared.redis_url)
+        listener = _listener(settings, fd)
+    except Refused as refused:
+        sys.stderr.write(f"darkroom gateway: {refused}\n")
+        sys.exit(2)
+    setproctitle("darkroom gateway")
+    telemetry.configure()
+    # It warns of every byte of a malformed body, and so would let callers fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    _raise_file_limit()
+    store = RedisJobStore.from_url(shared.redis_url, connections=settings.redis_connections, bell=Bell())
+    _serve(create_app(settings, store=store), settings, listener)
+
+
+def _read_settings() -> tuple[GatewaySettings, SharedSettings]:
+    try:
+        refuse_unknown(GatewaySettings)
+        return GatewaySettings(), SharedSettings()
+    except UnknownVariable as error:
+        raise Refused(str(error)) from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        prefix = "DARKROOM_GATEWAY_" if error.title == GatewaySettings.__name__ else "DARKROOM_"
+        name = f"{prefix}{'_'.join(map(str, first['loc']))}".upper()
+        raise Refused(f"{name}: {first['msg']}.") from error
+
+
+def _listener(settings: GatewaySettings, fd: int | None) -> socket.socket:
+    if fd is None:
+        _refuse_foreign(settings.host)
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        try:
+            return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise Refused(f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from error
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError as error:
+        raise Refused(f"File descriptor {fd} is no socket: {error.strerror}.") from error
+    if listener.family != socket.AF_UNIX:
+        _refuse_foreign(str(listener.getsockname()[0]))
+    return listener
+
+
+def _refuse_foreign(host: str) -> None:
+    if not is_loopback(host):
+        raise Refused(f"Without keys Darkroom listens on loopback only, not on {host}.")
+
+
+def _check_redis(url: str) -> None:
+    try:
+        refuse_old_server(url)
+    except ServerTooOld as error:
+        raise Refused(str(error)) from error
+    except ValueError as error:
+        # The URL may hold a password, so it is not repeated.
+        raise Refused("DARKROOM_REDIS_URL is no URL of a Redis: redis://, rediss:// or unix://.") from error
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _serve(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.drain_s,
+    )
+    # Uvicorn drains and then raises the signal again; a gateway that was told to stop and did so has not failed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    structlog.get_logger(__name__).info("listening", address=str(listener.getsockname()))
+    Server(config, app).run(sockets=[listener])
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

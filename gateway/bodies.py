@@ -1,0 +1,170 @@
+"""A request's body → a picture and its options, whichever of the three ways it came."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from gateway import uploads
+from gateway.errors import invalid_model
+from gateway.schemas import METADATA, JobOptions, JobRequest, PayloadRequest, PredictOptions
+from shared.errors import BadRequest, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from shared.payloads import decode_base64
+
+_MAX_FIELDS: Final = 16
+_MAX_FILES: Final = 4
+_MAX_FIELD_BYTES: Final = 16 * 1024
+_CHUNK: Final = 64 * 1024
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A picture's bytes, which start like an image, and what goes with them."""
+
+    image: bytes
+    options: JobOptions
+
+
+async def read_predict(request: Request, *, limit: int) -> Submission:
+    """The body of `/predict`, of at most `limit` bytes. Fields and parameters that are not known are ignored.
+
+    Raises: PayloadTooLarge, UnsupportedMediaType, BadRequest, InvalidRequest, InvalidBase64, InvalidImage,
+    UnsupportedImageFormat, ImageTooLarge.
+    """
+    image, options = await _read(request, limit, PayloadRequest, PredictOptions)
+    return Submission(image=image, options=JobOptions(confidence_threshold=options.confidence_threshold))
+
+
+async def read_job(request: Request, *, limit: int) -> Submission:
+    """The body of `/v1/jobs`, as above; fields and parameters that are not known are refused."""
+    image, options = await _read(request, limit, JobRequest, JobOptions)
+    assert isinstance(options, JobOptions)
+    return Submission(image=image, options=options)
+
+
+async def _read(
+    request: Request,
+    limit: int,
+    body_model: type[PayloadRequest | JobRequest],
+    options_model: type[PredictOptions],
+) -> tuple[bytes, PredictOptions]:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    strict = options_model.model_config.get("extra") == "forbid"
+    options: PredictOptions
+    if media_type == "application/json":
+        if strict and request.query_params:
+            raise _unknown("A JSON body holds every field; there are no parameters beside it.")
+        image, options = _from_json(await _bytes(request, limit), body_model)
+    elif media_type == "multipart/form-data":
+        async with _form(request, await _bytes(request, limit)) as form:
+            image, fields = await _picture_of(form, strict=strict)
+        options = _from_text({**request.query_params, **fields}, options_model)
+    elif media_type.startswith("image/"):
+        image = await _bytes(request, limit)
+        options = _from_text(request.query_params, options_model)
+    else:
+        raise UnsupportedMediaType("Send application/json, multipart/form-data or image/*.")
+    uploads.inspect(image)
+    return image, options
+
+
+async def _bytes(request: Request, limit: int) -> bytes:
+    stated = request.headers.get("content-length", "")
+    if _LENGTH.fullmatch(stated) and int(stated) > limit:
+        raise _too_large(limit, int(stated))
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit, size)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int, actual: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body may have at most {limit} bytes.", limit=limit, actual=actual)
+
+
+def _from_json(body: bytes, model: type[PayloadRequest | JobRequest]) -> tuple[bytes, PredictOptions]:
+    try:
+        parsed = model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_model(error) from None
+    return decode_base64(parsed.image_base64), parsed
+
+
+def _from_text(values: Mapping[str, str], model: type[PredictOptions]) -> PredictOptions:
+    texts = dict(values)
+    metadata = texts.pop("metadata", None) if "metadata" in model.model_fields else None
+    try:
+        options = model.model_validate_strings(texts)
+    except ValidationError as error:
+        raise invalid_model(error) from None
+    if metadata is None:
+        return options
+    try:
+        return options.model_copy(update={"metadata": METADATA.validate_json(metadata)})
+    except ValidationError as error:
+        first = invalid_model(error).errors[0]
+        raise InvalidRequest("The metadata have the wrong shape.", (("#/metadata", first[1]),)) from None
+
+
+class _InMemory(MultiPartParser):
+    """Keeps parts in memory: the body was already counted, and a spooled file would block the loop."""
+
+    spool_max_size = 0
+
+    def close(self) -> None:
+        """Close every part's file, also of a part that was cut short."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
+@asynccontextmanager
+async def _form(request: Request, body: bytes) -> AsyncIterator[FormData]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), _CHUNK):
+            yield body[start : start + _CHUNK]
+
+    parser = _InMemory(
+        request.headers,
+        chunks(),
+        max_files=_MAX_FILES,
+        max_fields=_MAX_FIELDS,
+        max_part_size=_MAX_FIELD_BYTES,
+    )
+    try:
+        try:
+            form = await parser.parse()
+        except (MultiPartException, ValueError) as error:
+            # ValueError: a charset of the caller's choice may be one that decodes nothing.
+            raise BadRequest("The multipart body cannot be read.") from error
+        yield form
+    finally:
+        parser.close()
+
+
+async def _picture_of(form: FormData, *, strict: bool) -> tuple[bytes, dict[str, str]]:
+    pictures = form.getlist("image")
+    if len(pictures) != 1 or not isinstance(pictures[0], UploadFile):
+        sentence = "Exactly one part must be named image and carry a file."
+        raise InvalidRequest("The request has the wrong shape; see errors.", (("#/image", sentence),))
+    if strict and set(form) - {"image", "confidence_threshold"}:
+        raise _unknown("Parts other than image and confidence_threshold are not read; send them as parameters.")
+    fields: dict[str, Any] = {name: value for name, value in form.items() if name == "confidence_threshold"}
+    if any(not isinstance(value, str) for value in fields.values()):
+        sentence = "This part must be text, not a file."
+        raise InvalidRequest("The request has the wrong shape; see errors.", (("#/confidence_threshold", sentence),))
+    return await pictures[0].read(), fields
+
+
+def _unknown(sentence: str) -> InvalidRequest:
+    return InvalidRequest("The request has fields that are not known here.", (("#", sentence),))

@@ -1,0 +1,49 @@
+"""What can be set about a gateway, each by an environment variable of its own."""
+
+import ipaddress
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GatewaySettings(BaseSettings):
+    """Read once, by the program's start."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_GATEWAY_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; must be loopback while no key exists.")
+    port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
+    max_body_bytes: int = Field(
+        default=15 * 1024 * 1024,
+        ge=1,
+        description="Most bytes that a request's body may have.",
+    )
+    default_wait_s: float = Field(
+        default=30,
+        ge=0,
+        description="Seconds that `POST /predict` waits for its answer when the caller names no time.",
+    )
+    max_wait_s: float = Field(default=60, ge=0, description="Most seconds that any request is held.")
+    redis_connections: int = Field(
+        default=32,
+        ge=1,
+        description="Most connections to Redis for calls; one more listens for jobs that end.",
+    )
+    throwaway_redis: bool = Field(
+        default=False,
+        description="Whether to be ready on a Redis that may lose jobs: without append-only file, or one that evicts.",
+    )
+    drain_s: int = Field(
+        default=10,
+        ge=0,
+        description="Seconds that requests in flight get to finish when the gateway is told to stop.",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address without port, can only mean this machine."""
+    name = host.rstrip(".").lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

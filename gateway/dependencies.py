@@ -1,0 +1,90 @@
+"""What a route may ask for. Only what reads a body is given the request; the rest gets the connection."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Receive
+
+from gateway.bodies import Submission, read_job, read_predict
+from gateway.config import GatewaySettings
+from gateway.health import Health
+from gateway.jobs import Jobs
+from gateway.preferences import Preferences, parse
+from gateway.waiting import Patience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """How long this caller may be held."""
+
+    preferences: Preferences
+    settings: GatewaySettings
+    receive: Receive
+
+    def for_answer(self) -> Patience:
+        """Held unless it prefers otherwise; `respond-async` with a time means: so long, and then 202."""
+        preferred = self.preferences.wait_s
+        if preferred is None and self.preferences.respond_async:
+            return Patience(seconds=0, applied="respond-async", receive=self.receive)
+        return self._patience(self.settings.default_wait_s if preferred is None else None)
+
+    def for_poll(self, wait_s: float | None) -> Patience:
+        """Not held unless it asks for it, by parameter or by preference."""
+        preferred = self.preferences.wait_s
+        return self._patience(wait_s if wait_s is not None else 0 if preferred is None else None)
+
+    def _patience(self, seconds: float | None) -> Patience:
+        most = self.settings.max_wait_s
+        if seconds is not None:
+            return Patience(seconds=min(seconds, most), receive=self.receive)
+        preferred = min(self.preferences.wait_s or 0, most)
+        applied = f"wait={preferred:g}"
+        if self.preferences.respond_async:
+            applied = f"respond-async, {applied}"
+        return Patience(seconds=preferred, applied=applied, receive=self.receive)
+
+
+async def _jobs(connection: HTTPConnection) -> Jobs:
+    jobs: Jobs = connection.app.state.jobs
+    return jobs
+
+
+async def _health(connection: HTTPConnection) -> Health:
+    health: Health = connection.app.state.health
+    return health
+
+
+async def _settings(connection: HTTPConnection) -> GatewaySettings:
+    settings: GatewaySettings = connection.app.state.settings
+    return settings
+
+
+Settings = Annotated[GatewaySettings, Depends(_settings)]
+
+
+async def _hold(
+    request: Request,
+    settings: Settings,
+    prefer: Annotated[
+        list[str] | None,
+        Header(description="RFC 7240: `wait=N` holds the answer for at most N seconds, `respond-async` not at all."),
+    ] = None,
+) -> Hold:
+    return Hold(preferences=parse(prefer or ()), settings=settings, receive=request.receive)
+
+
+async def _predict_body(request: Request, settings: Settings) -> Submission:
+    return await read_predict(request, limit=settings.max_body_bytes)
+
+
+async def _job_body(request: Request, settings: Settings) -> Submission:
+    return await read_job(request, limit=settings.max_body_bytes)
+
+
+JobRules = Annotated[Jobs, Depends(_jobs)]
+ServiceHealth = Annotated[Health, Depends(_health)]
+CallerHold = Annotated[Hold, Depends(_hold)]
+PredictBody = Annotated[Submission, Depends(_predict_body)]
+JobBody = Annotated[Submission, Depends(_job_body)]

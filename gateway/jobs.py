@@ -1,0 +1,221 @@
+"""What may be done with jobs, and how: submit, wait, look, cancel, delete, list."""
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.schemas import JobOptions, ListQuery
+from gateway.waiting import Patience, Waiters, leaving
+from shared.errors import BrokerUnavailable, InvalidRequest, JobAlreadyFinished, JobNotFound, ModelNotFound
+from shared.jobs import Job, JobSpec, JobState, Priority, new_job_id
+from shared.manifest import Manifest
+from shared.predictions import Prediction, select
+from shared.store import JobStore, Overview
+
+ANONYMOUS: Final = "anonymous"
+"""Who every caller is while there are no keys."""
+
+Labels = Mapping[tuple[str, str], tuple[str, ...]]
+
+_JOB_ID: Final = re.compile(r"job_[0-9a-f]{32}")
+_CURSOR: Final = re.compile(rb"[0-9]{1,15}")
+_FRESH_S: Final = 1.0
+_HICCUP_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """How fast the queue moves: live workers, and the mean milliseconds a job keeps one busy, None before any did."""
+
+    workers: int
+    work_ms: float | None
+
+    @classmethod
+    def of(cls, overview: Overview) -> "Outlook":
+        """What an overview promises."""
+        figures = [seen.report.work_ms for seen in overview.workers if seen.report.work_ms is not None]
+        return cls(workers=len(overview.workers), work_ms=sum(figures) / len(figures) if figures else None)
+
+    def wait_ms(self, jobs: int) -> int | None:
+        """Milliseconds until the `jobs` next jobs are done; None without workers or figures."""
+        if jobs == 0:
+            return 0
+        if self.work_ms is None or not self.workers:
+            return None
+        return round(jobs * self.work_ms / self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A page of jobs and the cursor of the next one."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+class Jobs:
+    """The rules. Every method raises `BrokerUnavailable` when the store does not answer."""
+
+    def __init__(self, store: JobStore, waiters: Waiters, *, labels: Labels, serving: Manifest) -> None:
+        self._store = store
+        self._waiters = waiters
+        self._labels = labels
+        self._serving = serving
+        self._outlook: Outlook | None = None
+        self._outlook_until = 0.0
+        self._asking = asyncio.Lock()
+
+    async def submit(self, image: bytes, options: JobOptions) -> Job:
+        """Queue a picture.
+
+        Raises: ModelNotFound, StorageFull.
+        """
+        return await self._store.enqueue(self._spec(options), image)
+
+    async def classify(self, image: bytes, options: JobOptions, patience: Patience) -> Job:
+        """Queue a picture and wait for its job's end. The job as it then stands; a caller that leaves cancels nothing.
+
+        Raises: ModelNotFound, StorageFull.
+        """
+        spec = self._spec(options)
+        with self._waiters.register(spec.id) as ending:
+            return await self._settled(await self._store.enqueue(spec, image), ending, patience)
+
+    async def get(self, job_id: str, patience: Patience) -> Job:
+        """A job, after waiting for its end.
+
+        Raises: JobNotFound, JobExpired.
+        """
+        job_id = _checked(job_id)
+        with self._waiters.register(job_id) as ending:
+            return await self._settled(await self._store.get(job_id, ANONYMOUS), ending, patience)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a job that waits, ask it of one that runs. The job afterwards; a repeat gives the same.
+
+        Raises: JobNotFound, JobExpired, JobAlreadyFinished.
+        """
+        job = await self._store.cancel(_checked(job_id), ANONYMOUS)
+        if job.done and job.state is not JobState.CANCELED:
+            raise JobAlreadyFinished("The job has ended; there is nothing left to cancel.")
+        return job
+
+    async def delete(self, job_id: str) -> None:
+        """Erase a job and its picture.
+
+        Raises: JobNotFound, JobExpired, JobRunning.
+        """
+        await self._store.delete(_checked(job_id), ANONYMOUS)
+
+    async def page(self, query: ListQuery) -> Listing:
+        """A page of the caller's jobs, newest first.
+
+        Raises: InvalidRequest for a cursor that is none of ours.
+        """
+        page = await self._store.page(
+            ANONYMOUS,
+            state=query.status,
+            model=query.model,
+            limit=query.limit,
+            before=None if query.cursor is None else _number(query.cursor),
+        )
+        cursor = None if page.next_before is None else _cursor(page.next_before)
+        return Listing(jobs=page.jobs, next_cursor=cursor)
+
+    def predictions(
+        self,
+        job: Job,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+    ) -> list[Prediction]:
+        """What a succeeded job found, seen through its own threshold and number or through others.
+
+        Raises: ModelNotFound if the model's labels are no longer known.
+        """
+        assert job.answer is not None
+        labels = self._labels.get((job.spec.model, job.spec.model_version))
+        if labels is None:
+            raise ModelNotFound("The labels of this job's model are no longer known.")
+        return select(
+            labels,
+            job.answer.scores,
+            threshold=job.spec.confidence_threshold if threshold is None else threshold,
+            top_k=job.spec.top_k if top_k is None else top_k,
+        )
+
+    async def outlook(self) -> Outlook | None:
+        """How fast the queue moves, at most a second old; None if the store does not say."""
+        async with self._asking:
+            if self._outlook_until < time.monotonic():
+                try:
+                    self._outlook = Outlook.of(await self._store.overview())
+                except BrokerUnavailable:
+                    self._outlook = None
+                # Silence is remembered too: else every caller in turn would wait for the same timeout.
+                self._outlook_until = time.monotonic() + _FRESH_S
+            return self._outlook
+
+    def _spec(self, options: JobOptions) -> JobSpec:
+        model = self._serving.name if options.model is None else options.model
+        version = self._serving.version if options.version is None else options.version
+        if (model, version) not in self._labels:
+            raise ModelNotFound("There is no such model or version.")
+        return JobSpec(
+            id=new_job_id(),
+            owner=ANONYMOUS,
+            model=model,
+            model_version=version,
+            confidence_threshold=options.confidence_threshold,
+            top_k=options.top_k,
+            priority=Priority(options.priority),
+            queue_ttl_ms=options.queue_ttl_s * 1000,
+            result_ttl_ms=options.result_ttl_s * 1000,
+            metadata=options.metadata,
+        )
+
+    async def _settled(self, job: Job, ending: asyncio.Future[None], patience: Patience) -> Job:
+        if job.done or patience.seconds <= 0:
+            return job
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience.seconds
+        with leaving(patience.receive) as left:
+            while (rest := deadline - loop.time()) > 0 and not self._waiters.dismissed:
+                await asyncio.wait({ending, left}, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+                if left.done():
+                    break
+                # The wait outlasts a hiccup of the store: it ends with the job, or with its time.
+                with suppress(BrokerUnavailable):
+                    job = await self._store.get(job.id, job.spec.owner)
+                if job.done:
+                    break
+                if ending.done():
+                    await asyncio.wait({left}, timeout=min(_HICCUP_S, rest))
+        return job
+
+
+def _checked(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFound("There is no such job.")
+    return job_id
+
+
+def _cursor(number: int) -> str:
+    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
+
+
+def _number(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode() + b"==")
+    except (binascii.Error, ValueError):
+        text = b""
+    if not _CURSOR.fullmatch(text):
+        sentence = "This is no cursor that a page named."
+        raise InvalidRequest("The cursor cannot be read.", (("#/cursor", sentence),))
+    return int(text)

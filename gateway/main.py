@@ -1,0 +1,74 @@
+"""The composition root: every part of a gateway is made and joined here."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from gateway.config import GatewaySettings
+from gateway.errors import HANDLERS
+from gateway.health import Health
+from gateway.jobs import Jobs
+from gateway.middleware import LoopbackOnly, RequestLine
+from gateway.openapi import describe
+from gateway.routes import health, home, jobs, predict
+from gateway.waiting import Waiters
+from shared.manifest import MOCK, Manifest
+from shared.store import JobStore
+
+_ROUTERS: Final = (predict.router, jobs.router, health.router, home.router)
+
+
+def create_app(
+    settings: GatewaySettings,
+    *,
+    store: JobStore,
+    manifests: Sequence[Manifest] = (MOCK,),
+) -> FastAPI:
+    """A gateway over `store`, which it closes at its end. The first of `manifests` is the one that serves.
+
+    `app.state.waiters` is who waits, for whoever stops the server.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        serving = manifests[0]
+        labels = {(manifest.name, manifest.version): manifest.labels for manifest in manifests}
+        waiters = Waiters(store)
+        app.state.waiters = waiters
+        app.state.jobs = Jobs(store, waiters, labels=labels, serving=serving)
+        app.state.health = Health(store, waiters, serving=serving, throwaway=settings.throwaway_redis)
+        try:
+            async with waiters.running():
+                yield
+        finally:
+            await store.close()
+
+    app = FastAPI(
+        title="Darkroom",
+        version=_version(),
+        description="Pictures in, their classes out.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(RequestLine), Middleware(LoopbackOnly)],
+        exception_handlers={**HANDLERS},
+    )
+    app.state.settings = settings
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("darkroom")
+    except PackageNotFoundError:
+        # Run from a checkout that was never installed.
+        return "0.0.0"

@@ -1,0 +1,106 @@
+"""What every request passes: its id, its line in the log, and the refusal of strangers. Plain ASGI."""
+
+import secrets
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import errors
+from gateway.config import is_loopback
+from shared.errors import Forbidden, InternalError
+
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+
+_log = structlog.get_logger(__name__)
+
+
+class RequestLine:
+    """Gives a request its id, answers HEAD as GET without a body, turns what nobody caught into a problem, logs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the class."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{secrets.token_hex(16)}"
+        asked = scope["method"]
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        inner = {**scope, "method": "GET"} if asked == "HEAD" else scope
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            elif asked == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(inner, receive, answer)
+            except Exception:
+                _log.exception("request_broke", method=asked, route=_route(inner))
+                if status:
+                    # The head is out: only a broken connection can still tell the caller.
+                    raise
+                problem = errors.told(scope, InternalError("Something broke on our side; the log knows this request."))
+                await problem(scope, receive, answer)
+            finally:
+                spent = round((time.perf_counter() - started) * 1000, 2)
+                _log.info("request", method=asked, route=_route(inner), status=status, ms=spent)
+
+
+def _route(scope: Scope) -> str | None:
+    return getattr(scope.get("route"), "path", None)
+
+
+class LoopbackOnly:
+    """Refuses what a browser was made to send from elsewhere: while there are no keys, whoever reaches us may act.
+
+    A foreign page can reach a server on loopback, by rebinding its name to it or by plain cross-site requests.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the class."""
+        if scope["type"] == "http" and not _is_own(Headers(scope=scope)):
+            error = Forbidden("Without keys only this machine may ask, and no page of another site.")
+            await errors.told(scope, error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _is_own(headers: Headers) -> bool:
+    hosts = headers.getlist("host")
+    return (
+        all(is_loopback(_name(host)) for host in hosts)
+        and all(_authority(origin) in {host.lower() for host in hosts} for origin in headers.getlist("origin"))
+        and all(site.lower() in _OWN_SITES for site in headers.getlist("sec-fetch-site"))
+    )
+
+
+def _name(authority: str) -> str:
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _authority(origin: str) -> str:
+    scheme, _, authority = origin.lower().partition("://")
+    return authority if scheme in {"http", "https"} else ""

@@ -1,0 +1,116 @@
+"""Submit a job, look at it, take its result, cancel it, erase it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from gateway import answers
+from gateway.dependencies import CallerHold, JobBody, JobRules
+from gateway.openapi import BODY_CODES, picture_body, problems
+from gateway.schemas import (
+    ClassificationResponse,
+    JobList,
+    JobOptions,
+    JobRequest,
+    JobView,
+    ListQuery,
+    PollQuery,
+    ResultQuery,
+)
+
+router = APIRouter(tags=["jobs"])
+
+_GONE = ("job-not-found", "job-expired")
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    summary="Submit a picture as a job",
+    response_model=JobView,
+    responses=problems(*BODY_CODES, "model-not-found", "storage-full"),
+    openapi_extra=picture_body(JobRequest, JobOptions),
+)
+async def submit(picture: JobBody, jobs: JobRules) -> Response:
+    """Never waits. Unknown fields and parameters are refused."""
+    job = await jobs.submit(picture.image, picture.options)
+    return await answers.accepted(job, jobs)
+
+
+@router.get(
+    "/v1/jobs",
+    summary="List jobs, newest first",
+    response_model=JobList,
+    responses=problems("validation-error"),
+)
+async def list_jobs(query: Annotated[ListQuery, Query()], jobs: JobRules) -> Response:
+    """A page may be shorter than `limit` and still name a next one."""
+    page = await jobs.page(query)
+    return await answers.listing(page, jobs)
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    summary="Look at a job, or wait for its end",
+    response_model=JobView,
+    responses=problems(*_GONE, "validation-error"),
+)
+async def look(job_id: str, query: Annotated[PollQuery, Query()], hold: CallerHold, jobs: JobRules) -> Response:
+    """Always 200 with the job as it stands; read `done`."""
+    job = await jobs.get(job_id, patience := hold.for_poll(query.wait))
+    return await answers.as_it_stands(job, jobs, patience)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/result",
+    summary="Take a job's result, through another threshold if wanted",
+    response_model=ClassificationResponse,
+    responses={
+        202: {"model": JobView, "description": "The job is not done."},
+        **problems(
+            *_GONE,
+            "model-not-found",
+            "validation-error",
+            "job-canceled",
+            "deadline-exceeded",
+            "image-too-large",
+            "unsupported-image-format",
+            "invalid-image",
+            "decode-timeout",
+            "out-of-memory",
+            "inference-failed",
+            "worker-crashed",
+        ),
+    },
+)
+async def result(job_id: str, query: Annotated[ResultQuery, Query()], hold: CallerHold, jobs: JobRules) -> Response:
+    """Every score is kept, so another threshold costs no inference."""
+    job = await jobs.get(job_id, patience := hold.for_poll(query.wait))
+    return await answers.result(job, jobs, patience, threshold=query.confidence_threshold, top_k=query.top_k)
+
+
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
+    summary="Cancel a job",
+    response_model=JobView,
+    responses={
+        202: {"model": JobView, "description": "The job runs; its worker was asked to stop."},
+        **problems(*_GONE, "job-already-finished"),
+    },
+)
+async def cancel(job_id: str, jobs: JobRules) -> Response:
+    """A repeat gets the same answer; a late result never overwrites a cancel."""
+    job = await jobs.cancel(job_id)
+    return await answers.canceled(job, jobs)
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    status_code=204,
+    summary="Erase a job, its picture and its result",
+    responses=problems(*_GONE, "job-running"),
+)
+async def delete(job_id: str, jobs: JobRules) -> Response:
+    """The id is unknown afterwards."""
+    await jobs.delete(job_id)
+    return Response(status_code=204)

@@ -1,0 +1,64 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from tests.support.pictures import a_photograph, a_picture
+from worker.preprocessing import Mode, preprocess
+
+
+def formula(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    z = ((levels.astype(np.float64) / 255) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    return z.transpose(2, 0, 1)[None]
+
+
+def test_every_level_of_every_channel_is_within_a_millionth_of_the_formula() -> None:
+    levels = np.zeros((224, 224, 3), dtype=np.uint8)
+    levels.reshape(-1, 3)[: 3 * 256] = np.concatenate(
+        [np.arange(256)[:, None] * np.eye(3, dtype=int)[channel] for channel in range(3)],
+    )
+
+    tensor = preprocess(Image.fromarray(levels))
+
+    assert set(levels.reshape(-1, 3)[:, 0]) == set(range(256))
+    assert np.abs(tensor - formula(levels)).max() <= 1e-6
+
+
+def test_the_tensor_is_float32_channels_first_and_contiguous() -> None:
+    tensor = preprocess(a_picture(300, 200))
+
+    assert tensor.shape == (1, 3, 224, 224)
+    assert tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (224, 224), (640, 480), (31, 17)])
+def test_any_size_is_resized_by_the_antialiased_bicubic_filter(size: tuple[int, int]) -> None:
+    picture = a_picture(*size)
+
+    tensor = preprocess(picture)
+
+    resized = np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC))
+    assert np.abs(tensor - formula(resized)).max() <= 1e-6
+
+
+def test_the_picture_is_left_as_it_was() -> None:
+    picture = a_photograph()
+    before = picture.tobytes()
+
+    preprocess(picture)
+
+    assert picture.tobytes() == before
+
+
+def test_a_mode_that_there_is_not_is_refused() -> None:
+    mode: Mode = "fast"  # type: ignore[assignment]  # what a caller without a type checker may send
+
+    with pytest.raises(ValueError, match="fast"):
+        preprocess(a_picture(), mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "HSV"])
+def test_an_image_that_is_not_rgb_is_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match=mode):
+        preprocess(Image.new(mode, (4, 4)))

@@ -1,0 +1,75 @@
+"""Write docs/reference/settings.md from the settings classes; with --check only say whether the page is up to date."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from pydantic_settings import BaseSettings
+
+from gateway.config import GatewaySettings
+from shared.settings import SharedSettings
+from worker.config import WorkerSettings
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
+
+HEAD: Final = """\
+# Settings
+
+Every process reads its settings from environment variables when it starts; `make docs` makes this page from the code.
+A variable that starts with the prefix of the gateway or of the worker and is not listed here is refused.
+"""
+
+PARTS: Final[tuple[tuple[str, str, type[BaseSettings]], ...]] = (
+    ("Gateway and worker", "Read by both.", SharedSettings),
+    ("Gateway", "Read by `python -m gateway`.", GatewaySettings),
+    ("Worker", "Read by `python -m worker`.", WorkerSettings),
+)
+
+
+def cell(text: str) -> str:
+    """The text as it may stand in a table: one line, no bare pipe."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def rows(settings: type[BaseSettings]) -> list[str]:
+    """One table row per variable: name, default, meaning.
+
+    Raises: SystemExit for a setting without a description.
+    """
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    lines = []
+    for name, field in settings.model_fields.items():
+        variable = field.validation_alias if isinstance(field.validation_alias, str) else f"{prefix}{name}".upper()
+        if not field.description:
+            msg = f"{settings.__name__}.{name} has no description"
+            raise SystemExit(msg)
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = "required" if field.is_required() else "none" if default in (None, "") else f"`{default}`"
+        lines.append(f"| `{variable}` | {cell(shown)} | {cell(field.description)} |")
+    return lines
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    lines = [HEAD]
+    for title, reader, settings in PARTS:
+        lines += [f"## {title}", "", reader, "", "| Variable | Default | Meaning |", "| --- | --- | --- |"]
+        lines += [*rows(settings), ""]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the page; the exit status."""
+    text = page()
+    if arguments == ["--check"]:
+        if PAGE.is_file() and PAGE.read_text() == text:
+            return 0
+        print(f"docs/reference/{PAGE.name} differs from the settings in the code: run `make docs`", file=sys.stderr)
+        return 1
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
