@@ -225,7 +225,7 @@ class Supervisor:
         now = self._clock()
         for child in self._children:
             if child.died(now):
-                if False:
+                if child.status == MISCONFIGURED:
                     raise Misconfigured(child.name)
                 assert child.due is not None
                 self._say(f"{child.name} {_ending(child.status)}; it starts again in {child.due - now:g} s")

@@ -13,7 +13,6 @@ from typing import Final, NoReturn
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 from setproctitle import setproctitle
 
 from gateway.config import GatewaySettings, is_loopback
@@ -22,7 +21,7 @@ from shared import telemetry
 from shared.adapters.bell import Bell
 from shared.adapters.connections import ServerTooOld, refuse_old_server
 from shared.adapters.redis_store import RedisJobStore
-from shared.settings import SharedSettings, UnknownVariable, refuse_unknown
+from shared.settings import SettingsError, SharedSettings, read
 
 _BACKLOG: Final = 2048
 _MOST_FILES: Final = 65_536
@@ -71,15 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _read_settings() -> tuple[GatewaySettings, SharedSettings]:
     try:
-        refuse_unknown(GatewaySettings)
-        return GatewaySettings(), SharedSettings()
-    except UnknownVariable as error:
+        return read(GatewaySettings), read(SharedSettings)
+    except SettingsError as error:
         raise Refused(str(error)) from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        prefix = "DARKROOM_GATEWAY_" if error.title == GatewaySettings.__name__ else "DARKROOM_"
-        name = f"{prefix}{'_'.join(map(str, first['loc']))}".upper()
-        raise Refused(f"{name}: {first['msg']}.") from error
 
 
 def _listener(settings: GatewaySettings, fd: int | None) -> socket.socket:

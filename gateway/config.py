@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class GatewaySettings(BaseSettings):
     """Read once, by the program's start."""
 
-    model_config = SettingsConfigDict(env_prefix="DARKROOM_GATEWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_GATEWAY_", frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; must be loopback while no key exists.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
