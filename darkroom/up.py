@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Final
 from darkroom.client import Client
 from darkroom.embedded import EmbeddedRedis, NoServer, find_server
 from darkroom.errors import DarkroomError
-from darkroom.processes import Child, Misconfigured, Program, Stopped, Supervisor
+from darkroom.processes import MISCONFIGURED, Child, Misconfigured, Program, Stopped, Supervisor
 
 REDIS_URL: Final = "DARKROOM_REDIS_URL"
 
@@ -56,7 +57,11 @@ def up(stack: Stack, environ: Mapping[str, str]) -> int:
     try:
         with ExitStack() as opened:
             listener = opened.enter_context(_listening(stack.port))
-            redis = None if environ.get(REDIS_URL) else opened.enter_context(_private_redis(stack.data, environ))
+            redis = None
+            if environ.get(REDIS_URL):
+                _check(stack.gateway_command, environ)
+            else:
+                redis = opened.enter_context(_private_redis(stack.data, environ))
             supervisor = opened.enter_context(Supervisor(say=_say))
             return _Running(stack, listener, redis, environ, supervisor).run()
     except (Refused, NoServer, Misconfigured) as error:
@@ -144,6 +149,15 @@ class _Running:
         self._listener.close()
         for children in (self._gateways, self._workers, [self._redis.child] if self._redis else []):
             self._supervisor.end(children, grace_s=grace_s)
+
+
+def _check(gateway: Sequence[str], environ: Mapping[str, str]) -> None:
+    # A gateway looks at a Redis that is not ours before anything runs, so that its verdict is said once.
+    verdict = subprocess.run(  # noqa: S603 - the command is ours
+        [*gateway, "--check"], env=dict(environ), stderr=subprocess.PIPE, text=True, check=False
+    )
+    if verdict.returncode == MISCONFIGURED:
+        raise Refused(verdict.stderr.strip().rpartition("\n")[2].removeprefix("darkroom gateway: "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,11 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve. Exits with 2 and one sentence where settings, address or Redis cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Serve Darkroom over HTTP.")
     parser.add_argument("--fd", type=int, metavar="N", help="serve on the inherited listening socket N")
-    fd: int | None = parser.parse_args(arguments).fd
+    parser.add_argument("--check", action="store_true", help="only see whether settings and Redis can be used")
+    asked = parser.parse_args(arguments)
     try:
         settings, shared = _read_settings()
         _check_redis(shared.redis_url)
-        listener = _listener(settings, fd)
+        if asked.check:
+            return
+        listener = _listener(settings, asked.fd)
     except Refused as refused:
         sys.stderr.write(f"darkroom gateway: {refused}\n")
         sys.exit(2)

@@ -17,7 +17,7 @@ from shared.adapters.redis_work_store import RedisWorkStore
 from shared.jobs import Answer, Claim, Outcome
 from shared.settings import SharedSettings
 from shared.store import WorkerReport
-from worker.classify import classify
+from worker.classify import classify, warm_up
 from worker.config import WorkerSettings
 from worker.drain import Budget, Drain
 from worker.presence import Presence, resident_bytes
@@ -52,6 +52,7 @@ class Process:
     def __init__(self, *, redis_url: str, settings: WorkerSettings) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.session: InferenceSession = MockSession()
+        warm_up(self.session)
         store = RedisWorkStore.from_url(redis_url, bell=Bell())
         self.drain = Drain(
             self.id,

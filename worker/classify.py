@@ -1,6 +1,7 @@
 """One job from its picture to its outcome."""
 
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,14 @@ from worker.preprocessing import Mode, preprocess
 from worker.sessions import InferenceSession
 
 log = structlog.get_logger()
+
+_PIXEL: Final = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+"""One transparent pixel, as a GIF in base64."""
+
+
+def warm_up(session: InferenceSession) -> None:
+    """Go the whole way once, so that no job pays for what libraries load late."""
+    session.run(decode_and_preprocess(_PIXEL))
 
 
 def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:

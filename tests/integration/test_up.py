@@ -10,6 +10,7 @@ import httpx2
 import redis
 
 from darkroom import Client, DarkroomError
+from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
 from tests.support.redis_server import free_port
 from tests.support.ups import STAY, Up, ended, is_alive, stand_ins, the_real_ones, title_of
@@ -233,6 +234,15 @@ def test_with_a_redis_given_none_is_started_and_nothing_written(tmp_path: Path) 
     assert told.read_text() == f"{given} 1"
     assert below == 2
     assert not up.data.exists()
+
+
+def test_a_redis_given_that_is_too_old_is_one_sentence_and_an_end_with_2(tmp_path: Path) -> None:
+    with old_redis() as url, the_real_ones(tmp_path, DARKROOM_REDIS_URL=url) as up:
+        status = up.process.wait(60)
+
+    assert status == 2
+    assert up.err.read_text() == "darkroom up: The Redis at hand is 6.0.16; Darkroom needs 6.2 or newer.\n"
+    assert up.out.read_text() == ""
 
 
 def test_data_that_the_private_redis_cannot_read_is_an_end_with_2(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from shared.adapters.bell import DRAIN, Bell, routing
 from shared.adapters.redis_store import RedisJobStore
 from shared.jobs import Job, JobState
 from tests.support.jobs import a_spec
+from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
 from tests.support.programs import ROOT, a_worker, environment, running
 from tests.support.redis_server import RedisServer
@@ -181,3 +182,19 @@ def test_a_worker_that_cannot_be_meant_exits_with_2_and_says_why(changes: dict[s
     assert run.returncode == 2
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_worker_refuses_a_redis_that_is_too_old() -> None:
+    with old_redis() as url:
+        run = subprocess.run(
+            [sys.executable, "-m", "worker"],
+            cwd=ROOT,
+            env=environment(url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert run.returncode == 2
+    assert run.stderr == "darkroom worker: The Redis at hand is 6.0.16; Darkroom needs 6.2 or newer.\n"

@@ -120,9 +120,9 @@ def stand_ins(
 
 
 @contextmanager
-def the_real_ones(folder: Path, *options: str) -> Iterator[Up]:
+def the_real_ones(folder: Path, *options: str, **environ: str) -> Iterator[Up]:
     """`darkroom up` as a user types it, on a free port."""
     folder.mkdir(exist_ok=True)
     command = ("-m", "darkroom", "up", "--port", "0", "--data", str(folder / "data"), *options)
-    with ended(Up(folder, *command)) as up:
+    with ended(Up(folder, *command, **environ)) as up:
         yield up

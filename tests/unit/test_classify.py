@@ -11,7 +11,7 @@ from shared.jobs import Answer, Claim, Failure
 from shared.manifest import MOCK
 from tests.support.jobs import a_spec
 from tests.support.pictures import a_picture, a_png, encoded
-from worker.classify import classify, decode_and_preprocess
+from worker.classify import classify, decode_and_preprocess, warm_up
 from worker.decoding import decode
 from worker.preprocessing import preprocess
 from worker.sessions.mock import MockSession
@@ -112,3 +112,10 @@ def test_a_model_without_memory_is_out_of_memory() -> None:
 def test_an_order_to_stop_passes_through(error: BaseException) -> None:
     with pytest.raises(type(error)):
         classify(a_claim(encoded(a_picture())), BrokenSession(error))
+
+
+def test_warming_up_goes_the_whole_way_so_that_a_broken_model_shows_before_the_first_job() -> None:
+    warm_up(MockSession())
+
+    with pytest.raises(ValueError, match="weights"):
+        warm_up(BrokenSession(ValueError("weights")))
