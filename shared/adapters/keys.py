@@ -6,7 +6,7 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:picture:<id>       string  the image's bytes; erased when the job ends, at the latest with its queue time
     darkroom:queue              zset    ids waiting, by place; as long as they wait
     darkroom:leases             zset    ids being worked on, by the end of their lease; as long as they run
-    darkroom:slots              hash    worker → "token id" of its latest claim, so that asking twice claims once
+    darkroom:slots              hash    worker → "number id" of its latest claim, so that asking twice claims once
     darkroom:jobs:<owner>       zset    an owner's ids by number, for lists; an id goes with its tombstone
     darkroom:ends               zset    "owner id" of ended jobs by the moment their tombstone goes
     darkroom:counts             hash    how many jobs ever ended in each state; for ever
@@ -73,13 +73,16 @@ local function close(id, owner, ttl_ms, now, state, field, value)
 end
 """
 
-# The token is the worker's own, made before it asks: a claim whose answer was lost on the way is given again.
+# A worker numbers its claims before it asks. A claim whose answer was lost on the way is given again, and a question
+# that comes late, after newer ones, is given nothing.
 _CLAIM: Final = f"""
-local function claim(worker, token, now)
+local function claim(worker, number, now)
   local id
-  local slot = redis.call('HGET', '{SLOTS}', worker)
-  if slot and string.sub(slot, 1, #token) == token then
-    id = string.sub(slot, #token + 2)
+  local token = worker .. '/' .. number
+  local last, held = string.match(redis.call('HGET', '{SLOTS}', worker) or '0 ', '^(%d+) (.*)$')
+  if tonumber(number) < tonumber(last) then return false end
+  if number == last then
+    id = held
   else
     while true do
       local popped = redis.call('ZPOPMIN', '{QUEUE}')
@@ -92,7 +95,7 @@ local function claim(worker, token, now)
             'started_us', text(now))
           redis.call('HINCRBY', '{JOB}' .. id, 'attempt', 1)
           redis.call('ZADD', '{LEASES}', text(now + {LEASE_MS} * 1000), id)
-          redis.call('HSET', '{SLOTS}', worker, token .. ' ' .. id)
+          redis.call('HSET', '{SLOTS}', worker, number .. ' ' .. id)
           break
         end
         close(id, h[3], tonumber(h[4]), now, 'expired')
@@ -139,7 +142,7 @@ CLAIM: Final = (
     + _CLOSE
     + _CLAIM
     + """
--- ARGV: worker, token. Answers {spec, token, attempt, created_us, picture} or nil.
+-- ARGV: worker, the claim's number. Answers {spec, token, attempt, created_us, picture} or nil.
 return claim(ARGV[1], ARGV[2], clock())
 """
 )
@@ -150,7 +153,7 @@ FINISH: Final = (
     + _CLOSE
     + _CLAIM
     + f"""
--- ARGV: worker, id, token, state, field, value, next token or '', bell. Answers {{counted, claim or nil}}.
+-- ARGV: worker, id, token, state, field, value, the next claim's number or '', bell. Answers {{counted, claim or nil}}.
 local id = ARGV[2]
 local now = clock()
 local h = redis.call('HMGET', '{JOB}' .. id, 'state', 'token', 'owner', 'result_ttl_ms', 'cancel_requested')

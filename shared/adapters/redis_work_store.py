@@ -1,6 +1,6 @@
 """The worker's view of the store, in Redis."""
 
-import secrets
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,12 @@ from shared.store import WorkerReport
 
 
 class RedisWorkStore:
-    """`WorkStore` in Redis. One connection that does the work."""
+    """`WorkStore` in Redis, for one worker."""
 
     def __init__(self, client: Redis, bell: Callable[[], bytes]) -> None:
         self._client = client
         self._bell = bell
+        self._numbers = itertools.count(1)
         self._claim = client.register_script(keys.CLAIM)
         self._finish = client.register_script(keys.FINISH)
         self._beat = client.register_script(keys.BEAT)
@@ -34,7 +35,7 @@ class RedisWorkStore:
         """See `WorkStore.claim`: one round trip, the picture included."""
         asked = time.perf_counter()
         with translated():
-            row = self._claim(args=[worker, secrets.token_hex(8)])
+            row = self._claim(args=[worker, next(self._numbers)])
         return _claim(row, asked)
 
     def finish(
@@ -50,11 +51,11 @@ class RedisWorkStore:
             ending: tuple[str, str, bytes] = (JobState.SUCCEEDED, "answer", dump_answer(outcome))
         else:
             ending = (JobState.FAILED, "failure", dump_failure(outcome))
-        token = secrets.token_hex(8) if then_claim else ""
+        number: int | str = next(self._numbers) if then_claim else ""
         asked = time.perf_counter()
         with translated():
             counted, row = self._finish(
-                args=[worker, claim.spec.id, claim.token, *ending, token, b"" if then_claim else self._bell()],
+                args=[worker, claim.spec.id, claim.token, *ending, number, b"" if then_claim else self._bell()],
             )
         return bool(counted), _claim(row, asked)
 

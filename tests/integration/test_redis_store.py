@@ -1,0 +1,236 @@
+"""What only Redis can do to a store: lose an answer on the line, forget its scripts, fill up, freeze, go away."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters import keys
+from shared.adapters.bell import Bell
+from shared.adapters.redis_store import RedisJobStore
+from shared.adapters.redis_work_store import RedisWorkStore
+from shared.errors import BrokerUnavailable, JobNotFound, StorageFull
+from shared.jobs import JobState
+from tests.support.jobs import PICTURE, a_report, a_spec, an_answer
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+async def jobs(empty_redis: RedisServer) -> AsyncIterator[RedisJobStore]:
+    store = RedisJobStore.from_url(empty_redis.url, connections=4, bell=Bell())
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def work(empty_redis: RedisServer) -> Iterator[RedisWorkStore]:
+    store = RedisWorkStore.from_url(empty_redis.url, bell=Bell())
+    yield store
+    store.retire("w1")
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_again(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    first, second = [await jobs.enqueue(a_spec(), PICTURE) for _ in range(2)]
+    with empty_redis.client() as client:
+        claim = client.register_script(keys.CLAIM)
+
+        once, again = claim(args=["w1", 1]), claim(args=["w1", 1])
+        following = claim(args=["w1", 2])
+        stale = claim(args=["w1", 1])
+
+    assert once == again
+    assert first.id.encode() in once[0]
+    assert second.id.encode() in following[0]
+    assert stale is None
+    assert (await jobs.get(first.id, "anonymous")).attempt == 1
+
+
+async def test_a_finish_whose_answer_was_lost_counts_once_and_claims_once(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    ended, following = [await jobs.enqueue(a_spec(), PICTURE) for _ in range(2)]
+    claim = work.claim("w1")
+    assert claim is not None
+    with empty_redis.client() as client:
+        finish = client.register_script(keys.FINISH)
+        words = ["w1", claim.spec.id, claim.token, "failed", "failure", '{"code":"x","detail":"y"}', 2, b""]
+
+        once, again = finish(args=words), finish(args=words)
+
+        assert client.hget(keys.COUNTS, "failed") == b"1"
+    assert once == again
+    assert once[0] == 1
+    assert (await jobs.get(ended.id, "anonymous")).state is JobState.FAILED
+    assert (await jobs.get(following.id, "anonymous")).attempt == 1
+
+
+async def test_scripts_that_redis_forgot_are_taught_again(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    with empty_redis.client() as client:
+        for _ in range(2):
+            client.script_flush()
+            job = await jobs.enqueue(a_spec(), PICTURE)
+            client.script_flush()
+            claim = work.claim("w1")
+            assert claim is not None
+            client.script_flush()
+            work.finish("w1", claim, an_answer(), then_claim=False)
+
+            assert (await jobs.get(job.id, "anonymous")).state is JobState.SUCCEEDED
+
+
+async def test_a_job_without_its_picture_is_none(
+    empty_redis: RedisServer, jobs: RedisJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = a_spec()
+    monkeypatch.setattr("shared.adapters.redis_store.keys.PICTURE", "elsewhere:")
+
+    with pytest.raises(BrokerUnavailable):
+        await jobs.enqueue(spec, PICTURE)
+
+    with pytest.raises(JobNotFound):
+        await jobs.get(spec.id, "anonymous")
+    with empty_redis.client() as client:
+        assert client.zcard(keys.QUEUE) == 0
+
+
+async def test_a_full_redis_takes_no_job_and_keeps_nothing_of_it(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    spec = a_spec()
+    with empty_redis.client() as client:
+        kept = client.dbsize()
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StorageFull):
+                await jobs.enqueue(spec, PICTURE)
+        finally:
+            client.config_set("maxmemory", 0)
+
+        assert client.dbsize() == kept
+    assert (await jobs.enqueue(spec, PICTURE)).state is JobState.QUEUED
+
+
+async def test_tombstones_that_had_their_time_go_with_the_next_jobs(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    old = [await jobs.enqueue(a_spec(), PICTURE) for _ in range(3)]
+    for job in old:
+        await jobs.cancel(job.id, "anonymous")
+    with empty_redis.client() as client:
+        for job in old:
+            client.unlink(f"{keys.JOB}{job.id}")
+            client.zadd(keys.ENDS, {f"anonymous {job.id}": 1})
+
+        for _ in range(2):
+            await jobs.enqueue(a_spec(), PICTURE)
+
+        assert client.zcard(keys.ENDS) == 0
+        assert client.zcard(f"{keys.JOBS}anonymous") == 2
+    with pytest.raises(JobNotFound):
+        await jobs.get(old[0].id, "anonymous")
+
+
+async def test_a_worker_that_fell_silent_is_forgotten(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    work.beat(a_report(id="silent"))
+    with empty_redis.client() as client:
+        client.hset(keys.SLOTS, "silent", "1 job_1")
+        seconds, _ = client.time()
+        client.zadd(keys.WORKERS, {"silent": (seconds - 11) * 1_000_000})
+        assert (await jobs.overview()).workers == ()
+
+        work.beat(a_report())
+
+        assert client.zrange(keys.WORKERS, 0, -1) == [b"w1"]
+        assert client.hgetall(keys.SLOTS) == {}
+
+
+async def test_as_many_bells_hang_as_workers_live(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    hanging = []
+    with empty_redis.client() as client:
+        for workers in (0, 1, 3):
+            for number in range(workers):
+                work.beat(a_report(id=f"w{number}"))
+            for _ in range(5):
+                await jobs.enqueue(a_spec(), PICTURE)
+            hanging.append(client.llen(keys.BELL))
+
+    assert hanging == [1, 1, 3]
+
+
+async def test_rare_jobs_are_found_page_by_page_among_many(jobs: RedisJobStore) -> None:
+    rare = [await jobs.enqueue(a_spec(model="rare"), PICTURE)]
+    for _ in range(450):
+        await jobs.enqueue(a_spec(), PICTURE)
+    rare.append(await jobs.enqueue(a_spec(model="rare"), PICTURE))
+
+    page = await jobs.page("anonymous", model="rare", limit=5)
+    first = await jobs.page("anonymous", limit=200)
+    second = await jobs.page("anonymous", limit=200, before=first.next_before)
+    third = await jobs.page("anonymous", limit=200, before=second.next_before)
+
+    assert [job.id for job in page.jobs] == [job.id for job in reversed(rare)]
+    assert len({job.id for found in (first, second, third) for job in found.jobs}) == 452
+    assert third.next_before is None
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
+
+
+async def test_a_frozen_redis_is_told_within_two_seconds_and_forgiven(own_server: RedisServer) -> None:
+    store = RedisJobStore.from_url(own_server.url, connections=2, bell=Bell())
+    await store.enqueue(a_spec(), PICTURE)
+    own_server.signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        refusals = await asyncio.gather(
+            *(store.enqueue(a_spec(), PICTURE) for _ in range(8)),
+            store.get("job_1", "anonymous"),
+            return_exceptions=True,
+        )
+        took = time.monotonic() - started
+    finally:
+        own_server.signal(signal.SIGCONT)
+
+    assert {type(refusal) for refusal in refusals} == {BrokerUnavailable}
+    assert took < 2.0
+    assert (await store.enqueue(a_spec(), PICTURE)).state is JobState.QUEUED
+    await store.close()
+
+
+async def test_a_redis_that_is_gone_is_told_at_once_and_found_again(own_server: RedisServer) -> None:
+    store = RedisJobStore.from_url(own_server.url, connections=2, bell=Bell())
+    job = await store.enqueue(a_spec(), PICTURE)
+    own_server.kill()
+
+    with pytest.raises(BrokerUnavailable):
+        await store.enqueue(a_spec(), PICTURE)
+    with pytest.raises(BrokerUnavailable):
+        await anext(store.endings())
+
+    own_server.start()
+    assert (await store.get(job.id, "anonymous")).state is JobState.QUEUED
+    await store.close()
+
+
+async def test_a_redis_that_may_lose_jobs_is_named(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--appendonly", "no", "--maxmemory-policy", "allkeys-lru").start()
+    store = RedisJobStore.from_url(server.url, connections=2, bell=Bell())
+
+    faults = await store.faults()
+
+    assert len(faults) == 2
+    assert "append-only" in faults[0]
+    assert "noeviction" in faults[1]
+    await store.close()
+    server.stop()
