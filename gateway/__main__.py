@@ -105,9 +105,6 @@ def _check_redis(url: str) -> None:
         refuse_old_server(url)
     except ServerTooOld as error:
         raise Refused(str(error)) from error
-    except ValueError as error:
-        # The URL may hold a password, so it is not repeated.
-        raise Refused("DARKROOM_REDIS_URL is no URL of a Redis: redis://, rediss:// or unix://.") from error
 
 
 def _raise_file_limit() -> None:

@@ -21,6 +21,7 @@ _MAX_FIELDS: Final = 16
 _MAX_FILES: Final = 4
 _MAX_FIELD_BYTES: Final = 16 * 1024
 _CHUNK: Final = 64 * 1024
+_MOST_VALUES: Final = 10_000
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
@@ -94,6 +95,9 @@ def _too_large(limit: int, actual: int) -> PayloadTooLarge:
 
 
 def _from_json(body: bytes, model: type[PayloadRequest | JobRequest]) -> tuple[bytes, PredictOptions]:
+    # A picture has no comma. Millions of small values would hold up everybody else for seconds.
+    if body.count(b",") > _MOST_VALUES:
+        raise InvalidRequest("The request has the wrong shape; see errors.", (("#", "There are too many values."),))
     try:
         parsed = model.model_validate_json(body)
     except ValidationError as error:

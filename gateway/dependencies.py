@@ -13,6 +13,7 @@ from gateway.health import Health
 from gateway.jobs import Jobs
 from gateway.preferences import Preferences, parse
 from gateway.waiting import Patience
+from shared.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,11 @@ async def _hold(
     return Hold(preferences=parse(prefer or ()), settings=settings, receive=request.receive)
 
 
+async def _no_parameters(connection: HTTPConnection) -> None:
+    if connection.query_params:
+        raise InvalidRequest("This call takes no parameters.", (("#", "None of the parameters is known here."),))
+
+
 async def _predict_body(request: Request, settings: Settings) -> Submission:
     return await read_predict(request, limit=settings.max_body_bytes)
 
@@ -82,6 +88,9 @@ async def _predict_body(request: Request, settings: Settings) -> Submission:
 async def _job_body(request: Request, settings: Settings) -> Submission:
     return await read_job(request, limit=settings.max_body_bytes)
 
+
+NoParameters = Depends(_no_parameters)
+"""Under `/v1` what is not known is refused, and these calls know no parameter."""
 
 JobRules = Annotated[Jobs, Depends(_jobs)]
 ServiceHealth = Annotated[Health, Depends(_health)]

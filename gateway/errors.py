@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +28,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _MAX_INSTANCE: Final = 200
 _RETRY_AFTER_S: Final = 1
+_MOST_ERRORS: Final = 20
+"""A caller who did a thousand things wrong need not be told each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ def told(scope: Scope, error: DarkroomError) -> Response:
 
 def invalid(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
     """Pydantic's errors as ours: pointers to fields of the schema only, and no word of the input."""
-    pairs = tuple((_pointer(error), _sentence(error)) for error in errors)
+    pairs = tuple((_pointer(error), _sentence(error)) for error in islice(errors, _MOST_ERRORS))
     return InvalidRequest("The request has the wrong shape; see errors.", pairs)
 
 

@@ -71,6 +71,8 @@ class JobOptions(PredictOptions):
     priority: Literal["high", "normal", "low"] = Field(default="normal", description="How early it may go.")
     queue_ttl_s: Seconds = Field(default=3600, description="Seconds it may wait for a worker; then it expires.")
     result_ttl_s: Seconds = Field(default=3600, description="Seconds its record is kept after its end.")
+    explain: Literal[False] = Field(default=False, description="Not there yet: only false is accepted.")
+    webhook: None = Field(default=None, description="Not there yet: only null is accepted.")
     metadata: Metadata = Field(
         default_factory=dict,
         description=f"Anything of yours, given back as it came: at most {MAX_METADATA_BYTES} bytes as JSON, nested at "

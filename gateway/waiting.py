@@ -31,10 +31,6 @@ class Patience:
     receive: Receive | None = None
 
 
-IMPATIENT: Final = Patience(seconds=0)
-"""A caller that does not wait."""
-
-
 class Waiters:
     """Who waits for which job. `len` counts the callers."""
 

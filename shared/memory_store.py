@@ -133,14 +133,14 @@ class MemoryStore:
         with self._lock:
             now = self._now_us()
             states = [record.job.state for record in self._records.values()]
-            line = self._line()
+            created = [record.job.created_us for record in self._line()]
             return Overview(
                 jobs={
                     JobState.QUEUED: states.count(JobState.QUEUED),
                     JobState.RUNNING: states.count(JobState.RUNNING),
                     **self._ended,
                 },
-                oldest_age_s=(now - line[0].job.created_us) / 1e6 if line else None,
+                oldest_age_s=(now - min(created)) / 1e6 if created else None,
                 workers=tuple(
                     WorkerSighting(report=report, age_s=(now - heard) / 1e6)
                     for report, heard in self._workers.values()

@@ -1,10 +1,12 @@
 """What both sides must agree on, and the rule that no variable with our prefix may be unknown."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -14,6 +16,18 @@ MAX_PIXELS = 50_000_000
 
 MAX_SIDE = 65_535
 """Longest side an image may have, in pixels: the longest that JPEG and GIF can tell."""
+
+
+_REDIS_URL: Final = re.compile(
+    r"redis://([^/?#@]*@)?(\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(:[0-9]{1,5})?(/[0-9]*)?|unix://([^/?#@]*@)?/[^?#]+(\?db=[0-9]+)?"
+)
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 class SettingsError(Exception):
@@ -35,8 +49,17 @@ class SharedSettings(BaseSettings):
 
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
-        description="Redis (≥ 6.2) or Valkey that keeps jobs: `redis://`, `rediss://` or `unix://`.",
+        description="Redis (≥ 6.2) or Valkey that keeps jobs: `redis://[:password@]host:port/db` or "
+        "`unix://[:password@]/path/to/socket?db=0`.",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _both_sides_read_it_alike(cls, url: str) -> str:
+        # Celery and our own client each have options and schemes that the other does not know.
+        if not _REDIS_URL.fullmatch(url) or not _has_port(url):
+            raise ValueError("a URL like redis://host:6379/0 or unix:///path/to/socket?db=0 is wanted, without options")
+        return url
 
 
 def refuse_unknown(settings: type[BaseSettings], environ: Mapping[str, str] | None = None) -> None:
@@ -64,5 +87,7 @@ def read(settings: type[Settings]) -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        faults = (f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors())
+        faults = (
+            f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors(include_input=False)
+        )
         raise InvalidVariable("; ".join(faults)) from error

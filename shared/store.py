@@ -1,6 +1,6 @@
 """Where jobs live: two views of one store, and its twin in memory.
 
-The gateway's view (`JobStore`) is asynchronous, the worker's (`WorkStore`) is not. Each call is one atomic step.
+The gateway's view (`JobStore`) is asynchronous, the worker's (`WorkStore`) is not. Every change is one atomic step.
 Every method raises `BrokerUnavailable` when the store does not answer.
 """
 
@@ -49,7 +49,7 @@ class Overview:
 
     jobs: dict[JobState, int]
     oldest_age_s: float | None
-    """How long the job at the head of the queue has waited; None when nothing waits."""
+    """How long the job has waited that came first of those waiting; None when nothing waits."""
     workers: tuple[WorkerSighting, ...]
 
 
@@ -119,12 +119,12 @@ class JobStore(Protocol):
 
 
 class WorkStore(Protocol):
-    """The worker's view."""
+    """The worker's view. A worker's name is its own for ever: the store remembers how far each has counted."""
 
     def claim(self, worker: str) -> Claim | None:
         """Take the next job: attempt + 1, a new token, a lease, and its picture. None when nothing waits.
 
-        Asked again with the same intent after a lost answer, it gives the same claim, not another job.
+        Asked again after it raised, it gives the claim whose answer was lost, not another job.
         """
 
     def finish(self, worker: str, claim: Claim, outcome: Outcome, *, then_claim: bool) -> tuple[bool, Claim | None]:
@@ -139,7 +139,7 @@ class WorkStore(Protocol):
         """Wait for a bell; True when one rang."""
 
     def beat(self, report: WorkerReport) -> None:
-        """Say that this worker lives. Rings if jobs wait and no bell hangs."""
+        """Say that this worker lives. Rings if jobs wait and too few bells hang."""
 
     def retire(self, worker: str) -> None:
         """This worker is going: forget it and give back its connections."""

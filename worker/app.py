@@ -17,6 +17,7 @@ from shared.adapters.redis_work_store import RedisWorkStore
 from shared.jobs import Answer, Claim, Outcome
 from shared.settings import SharedSettings
 from shared.store import WorkerReport
+from worker import acknowledging
 from worker.classify import classify, warm_up
 from worker.config import WorkerSettings
 from worker.drain import Budget, Drain
@@ -41,9 +42,9 @@ _TRANSPORT: Final = {
 
 
 def broker_url(redis_url: str) -> str:
-    """The same server in Celery's words."""
+    """The same server and database in Celery's words."""
     scheme, _, rest = redis_url.partition("://")
-    return f"redis+socket://{rest}" if scheme == "unix" else redis_url
+    return f"redis+socket://{rest.replace('?db=', '?virtual_host=')}" if scheme == "unix" else redis_url
 
 
 class Process:
@@ -92,6 +93,7 @@ def _say(claim: Claim, outcome: Outcome, counted: bool) -> None:  # noqa: FBT001
 
 def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
     """A Celery app whose processes each hold a loaded model and answer bells."""
+    acknowledging.install()
     app = Celery("darkroom", broker=broker_url(shared.redis_url), set_as_current=False)
     app.conf.update(routing())
     app.conf.update(

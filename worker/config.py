@@ -20,10 +20,11 @@ class WorkerSettings(BaseSettings):
         ge=1,
         description="Most jobs that one ring of the bell leads to, before Celery may have its say again.",
     )
-    budget_s: float = Field(default=1.0, gt=0, description="The same in seconds.")
+    budget_s: float = Field(default=1.0, gt=0, le=60, description="The same in seconds.")
     linger_s: float = Field(
         default=0.05,
         ge=0,
+        le=1,
         description="Seconds that a worker stays when the queue is empty; spares a lone client the bell.",
     )
     beat_s: float = Field(default=2.0, gt=0, le=5, description="Seconds between two signs of life.")

@@ -3,12 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
+import structlog
+
+from shared.errors import TransientError
 from shared.jobs import Claim, Outcome
 from shared.store import WorkStore
 
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
 _WEIGHT: Final = 0.1
+_PAUSE_S: Final = 0.2
+_SHORTEST_S: Final = 0.001
+"""Redis before 7 takes a shorter time to block for none at all, which means for ever."""
 
 
 @dataclass(slots=True)
@@ -27,11 +38,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Most jobs and most seconds of one drain, and how long it stays when nothing waits, in seconds."""
+    """Most jobs and most seconds of one drain, and how long it stays when nothing waits, in seconds.
+
+    `patience_s`: how long it holds on to what it has while the store is away.
+    """
 
     jobs: int
     seconds: float
     linger_s: float
+    patience_s: float = 600.0
 
 
 class Drain:
@@ -56,8 +71,10 @@ class Drain:
     def __call__(self) -> int:
         """Work until the queue is empty or the budget is used; in that case the store rings for what remains.
 
+        A store that goes away does not end it: an answer in hand, or a claim whose reply was lost, would be lost too.
+
         Returns: how many jobs it worked on.
-        Raises: BrokerUnavailable when the store is away for longer than its client is patient.
+        Raises: BrokerUnavailable when the store is away for longer than `patience_s`.
         """
         self.progress.busy = True
         try:
@@ -68,25 +85,44 @@ class Drain:
     def _run(self) -> int:
         worked = 0
         end = time.monotonic() + self._budget.seconds
-        claim = self._store.claim(self._worker)
+        claim = self._claim()
         while True:
             if claim is None:
                 left = end - time.monotonic()
                 if left <= 0 or not self._linger(left):
                     return worked
-                claim = self._store.claim(self._worker)
+                claim = self._claim()
                 continue
             started = time.perf_counter()
             outcome = self._classify(claim)
             worked += 1
             more = worked < self._budget.jobs and time.monotonic() < end
-            counted, following = self._store.finish(self._worker, claim, outcome, then_claim=more)
+            finish = partial(self._store.finish, self._worker, claim, outcome, then_claim=more)
+            counted, following = self._insist(finish)
             self.progress.done((time.perf_counter() - started) * 1000)
             self._ended(claim, outcome, counted)
             if not more:
                 return worked
             claim = following
 
+    def _claim(self) -> Claim | None:
+        return self._insist(partial(self._store.claim, self._worker))
+
     def _linger(self, left: float) -> bool:
         seconds = min(left, self._budget.linger_s)
-        return seconds > 0 and self._store.linger(seconds)
+        try:
+            return seconds >= _SHORTEST_S and self._store.linger(seconds)
+        except TransientError:
+            # A bell may have been taken, and its sound lost on the line.
+            return True
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        end = time.monotonic() + self._budget.patience_s
+        while True:
+            try:
+                return call()
+            except TransientError as error:
+                if time.monotonic() > end:
+                    raise
+                log.warning("store away", error=error.code)
+                time.sleep(_PAUSE_S)

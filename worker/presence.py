@@ -12,6 +12,7 @@ from shared.errors import TransientError
 from shared.store import WorkerReport, WorkStore
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_GRACE_S: Final = 3.0
 
 log = structlog.get_logger()
 
@@ -38,7 +39,8 @@ class Presence:
     def stop(self) -> None:
         """Beat no more, and tell the store that the worker goes."""
         self._stopped.set()
-        self._thread.join()
+        # It may be in the middle of asking a store that is away.
+        self._thread.join(_GRACE_S)
         try:
             self._store.retire(self._report().id)
         except TransientError as error:

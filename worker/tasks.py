@@ -20,5 +20,5 @@ def register(app: Celery, drain: Callable[[], int]) -> None:
         try:
             drain()
         except TransientError as error:
-            # The bell is acknowledged all the same: the store rings again once it is back.
+            # The bell is acknowledged all the same: once the store is back, the next sign of life rings.
             log.warning("drain stopped", error=error.code)

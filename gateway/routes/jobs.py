@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, JobBody, JobRules
+from gateway.dependencies import CallerHold, JobBody, JobRules, NoParameters
 from gateway.openapi import BODY_CODES, picture_body, problems
 from gateway.schemas import (
     ClassificationResponse,
@@ -95,8 +95,9 @@ async def result(job_id: str, query: Annotated[ResultQuery, Query()], hold: Call
     response_model=JobView,
     responses={
         202: {"model": JobView, "description": "The job runs; its worker was asked to stop."},
-        **problems(*_GONE, "job-already-finished"),
+        **problems(*_GONE, "job-already-finished", "validation-error"),
     },
+    dependencies=[NoParameters],
 )
 async def cancel(job_id: str, jobs: JobRules) -> Response:
     """A repeat gets the same answer; a late result never overwrites a cancel."""
@@ -108,7 +109,8 @@ async def cancel(job_id: str, jobs: JobRules) -> Response:
     "/v1/jobs/{job_id}",
     status_code=204,
     summary="Erase a job, its picture and its result",
-    responses=problems(*_GONE, "job-running"),
+    responses=problems(*_GONE, "job-running", "validation-error"),
+    dependencies=[NoParameters],
 )
 async def delete(job_id: str, jobs: JobRules) -> Response:
     """The id is unknown afterwards."""

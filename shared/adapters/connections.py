@@ -20,10 +20,10 @@ OLDEST: Final = (6, 2)
 """The oldest server that Celery's transport and our scripts run on."""
 
 TIMEOUT_S: Final = 1.0
-"""How long a gateway waits for a connection or an answer: a caller must hear of trouble within two seconds."""
+"""How long a gateway waits for an answer, and half of it for a connection: callers hear of trouble within two."""
 
 PATIENCE: Final = 10
-"""How often a worker tries again, at most a second apart: a result must outlive a restart of Redis."""
+"""How often a worker's client tries again, at most a second apart, before it says that Redis is away."""
 
 
 class ServerTooOld(Exception):
@@ -53,7 +53,7 @@ def for_gateway(url: str, *, connections: int) -> redis.asyncio.Redis:
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        timeout=TIMEOUT_S,
+        timeout=TIMEOUT_S / 2,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S / 2,
         retry=AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
@@ -86,6 +86,17 @@ def for_worker(url: str) -> redis.Redis:
             PATIENCE,
             supported_errors=(RedisConnectionError, RedisTimeoutError),
         ),
+        client_name=f"darkroom-worker-{os.getpid()}",
+    )
+
+
+def for_beats(url: str) -> redis.Redis:
+    """A client for what is only worth saying now."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         client_name=f"darkroom-worker-{os.getpid()}",
     )
 

@@ -5,8 +5,9 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:job:<id>           hash    the record; runs out `result_ttl` after the job ended, never before
     darkroom:picture:<id>       string  the image's bytes; erased when the job ends, at the latest with its queue time
     darkroom:queue              zset    ids waiting, by place; as long as they wait
+    darkroom:waiting            zset    the same ids by number, to tell the oldest; as long as they wait
     darkroom:leases             zset    ids being worked on, by the end of their lease; as long as they run
-    darkroom:slots              hash    worker → "number id" of its latest claim, so that asking twice claims once
+    darkroom:slot:<worker>      string  "number id" of its latest claim, so that asking twice claims once; `SLOT_TTL_S`
     darkroom:jobs:<owner>       zset    an owner's ids by number, for lists; an id goes with its tombstone
     darkroom:ends               zset    "owner id" of ended jobs by the moment their tombstone goes
     darkroom:counts             hash    how many jobs ever ended in each state; for ever
@@ -27,7 +28,8 @@ JOB: Final = "darkroom:job:"
 PICTURE: Final = "darkroom:picture:"
 QUEUE: Final = "darkroom:queue"
 LEASES: Final = "darkroom:leases"
-SLOTS: Final = "darkroom:slots"
+WAITING: Final = "darkroom:waiting"
+SLOT: Final = "darkroom:slot:"
 JOBS: Final = "darkroom:jobs:"
 ENDS: Final = "darkroom:ends"
 COUNTS: Final = "darkroom:counts"
@@ -39,6 +41,21 @@ ENDED: Final = "darkroom:ended"
 
 LEASE_MS: Final = 30_000
 """How long a claim counts as alive. Nothing renews it or acts on its end yet: a job is far shorter."""
+
+SLOT_TTL_S: Final = 3600
+"""A question of a worker may arrive so late, after it was asked again or even after the worker has gone."""
+
+MOST_EXPIRED: Final = 500
+"""One claim ends so many expired jobs at most, so that no script holds up all others for long."""
+
+AGAIN: Final = b"again"
+"""What a claim answers that met more expired jobs than that: ask again."""
+
+# A full Redis refuses a script's writes that need memory, unless one that needs none went before. Ending jobs is what
+# makes room, so every script but the one that takes new jobs begins like this.
+_ALLOWED: Final = """
+redis.call('UNLINK', 'darkroom:nothing')
+"""
 
 _CLOCK: Final = """
 local function clock()
@@ -79,15 +96,23 @@ _CLAIM: Final = f"""
 local function claim(worker, number, now)
   local id
   local token = worker .. '/' .. number
-  local last, held = string.match(redis.call('HGET', '{SLOTS}', worker) or '0 ', '^(%d+) (.*)$')
+  local slot = '{SLOT}' .. worker
+  local last, held = string.match(redis.call('GET', slot) or '0 ', '^(%d+) (.*)$')
   if tonumber(number) < tonumber(last) then return false end
   if number == last then
+    if held == '' then return false end
     id = held
   else
+    local expired = 0
     while true do
+      if expired == {MOST_EXPIRED} then return '{AGAIN.decode()}' end
       local popped = redis.call('ZPOPMIN', '{QUEUE}')
-      if #popped == 0 then return false end
+      if #popped == 0 then
+        redis.call('SET', slot, number .. ' ', 'EX', {SLOT_TTL_S})
+        return false
+      end
       id = popped[1]
+      redis.call('ZREM', '{WAITING}', id)
       local h = redis.call('HMGET', '{JOB}' .. id, 'state', 'deadline_us', 'owner', 'result_ttl_ms')
       if h[1] == 'queued' then
         if tonumber(h[2]) > now then
@@ -95,10 +120,11 @@ local function claim(worker, number, now)
             'started_us', text(now))
           redis.call('HINCRBY', '{JOB}' .. id, 'attempt', 1)
           redis.call('ZADD', '{LEASES}', text(now + {LEASE_MS} * 1000), id)
-          redis.call('HSET', '{SLOTS}', worker, number .. ' ' .. id)
+          redis.call('SET', slot, number .. ' ' .. id, 'EX', {SLOT_TTL_S})
           break
         end
         close(id, h[3], tonumber(h[4]), now, 'expired')
+        expired = expired + 1
       end
     end
   end
@@ -123,6 +149,7 @@ if redis.call('EXISTS', record) == 0 then
     'created_us', text(now), 'deadline_us', text(now + ARGV[5] * 1000), 'result_ttl_ms', ARGV[6],
     'number', number, 'place', number + ARGV[4])
   redis.call('ZADD', '{QUEUE}', number + ARGV[4], id)
+  redis.call('ZADD', '{WAITING}', number, id)
   redis.call('ZADD', '{JOBS}' .. owner, number, id)
   ring(ARGV[7])
   -- Two tombstones go with every job that comes, so none is ever left to pile up.
@@ -132,28 +159,33 @@ if redis.call('EXISTS', record) == 0 then
     redis.call('ZREM', '{JOBS}' .. o, i)
   end
 end
-local h = redis.call('HMGET', record, 'created_us')
+local h = redis.call('HMGET', record, 'created_us', 'state')
+-- Said again after a lost answer, when the job has already ended: its picture must not come back to stay.
+if h[2] ~= 'queued' and h[2] ~= 'running' then redis.call('UNLINK', '{PICTURE}' .. id) end
 return {{h[1], redis.call('ZRANK', '{QUEUE}', id)}}
 """
 )
 
 CLAIM: Final = (
-    _CLOCK
+    _ALLOWED
+    + _CLOCK
     + _CLOSE
     + _CLAIM
     + """
--- ARGV: worker, the claim's number. Answers {spec, token, attempt, created_us, picture} or nil.
+-- ARGV: worker, the claim's number. Answers {spec, token, attempt, created_us, picture}, nil or 'again'.
 return claim(ARGV[1], ARGV[2], clock())
 """
 )
 
 FINISH: Final = (
-    _CLOCK
+    _ALLOWED
+    + _CLOCK
     + _RING
     + _CLOSE
     + _CLAIM
     + f"""
--- ARGV: worker, id, token, state, field, value, the next claim's number or '', bell. Answers {{counted, claim or nil}}.
+-- ARGV: worker, id, token, state, field, value, the next claim's number or '', bell.
+-- Answers {{counted, what a claim answers}}.
 local id = ARGV[2]
 local now = clock()
 local h = redis.call('HMGET', '{JOB}' .. id, 'state', 'token', 'owner', 'result_ttl_ms', 'cancel_requested')
@@ -177,7 +209,8 @@ return {{counted, false}}
 )
 
 CANCEL: Final = (
-    _CLOCK
+    _ALLOWED
+    + _CLOCK
     + _CLOSE
     + f"""
 -- ARGV: id, owner. Answers 1, or nil where the owner has no such job.
@@ -186,6 +219,7 @@ local h = redis.call('HMGET', '{JOB}' .. id, 'state', 'owner', 'result_ttl_ms')
 if h[2] ~= ARGV[2] then return false end
 if h[1] == 'queued' then
   redis.call('ZREM', '{QUEUE}', id)
+  redis.call('ZREM', '{WAITING}', id)
   close(id, h[2], tonumber(h[3]), clock(), 'canceled')
 elseif h[1] == 'running' then
   redis.call('HSET', '{JOB}' .. id, 'cancel_requested', 1)
@@ -201,6 +235,7 @@ local h = redis.call('HMGET', '{JOB}' .. id, 'state', 'owner')
 if h[2] ~= owner then return false end
 if h[1] ~= 'running' then
   redis.call('ZREM', '{QUEUE}', id)
+  redis.call('ZREM', '{WAITING}', id)
   redis.call('UNLINK', '{JOB}' .. id, '{PICTURE}' .. id)
   redis.call('ZREM', '{JOBS}' .. owner, id)
   redis.call('ZREM', '{ENDS}', owner .. ' ' .. id)
@@ -210,7 +245,9 @@ return h[1]
 """
 
 BEAT: Final = (
-    _CLOCK
+    _ALLOWED
+    + _CLOCK
+    + _RING
     + f"""
 -- ARGV: worker, report, bell.
 local now = clock()
@@ -218,12 +255,9 @@ redis.call('ZADD', '{WORKERS}', text(now), ARGV[1])
 redis.call('SET', '{WORKER}' .. ARGV[1], ARGV[2], 'EX', {WORKER_TTL_S})
 for _, gone in ipairs(redis.call('ZRANGE', '{WORKERS}', '-inf', text(now - {WORKER_TTL_S} * 1000000), 'BYSCORE')) do
   redis.call('ZREM', '{WORKERS}', gone)
-  redis.call('HDEL', '{SLOTS}', gone)
 end
--- A bell can be taken and never heard, when whoever took it died.
-if redis.call('ZCARD', '{QUEUE}') > 0 and redis.call('LLEN', '{BELL}') == 0 then
-  redis.call('LPUSH', '{BELL}', ARGV[3])
-end
+-- A bell can be taken and never heard, when whoever took it died; and a worker may be newer than the jobs.
+if redis.call('ZCARD', '{QUEUE}') > 0 then ring(ARGV[3]) end
 """
 )
 
@@ -231,5 +265,4 @@ RETIRE: Final = f"""
 -- ARGV: worker.
 redis.call('ZREM', '{WORKERS}', ARGV[1])
 redis.call('UNLINK', '{WORKER}' .. ARGV[1])
-redis.call('HDEL', '{SLOTS}', ARGV[1])
 """

@@ -75,10 +75,9 @@ class RedisJobStore:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hgetall(f"{keys.JOB}{job_id}")
             pipeline.zrank(keys.QUEUE, job_id)
-            pipeline.zscore(keys.ENDS, f"{owner} {job_id}")
-            record, rank, tomb = await pipeline.execute()
+            record, rank = await pipeline.execute()
         if not record or record[b"owner"].decode() != owner:
-            raise _absent(buried=tomb is not None and not record)
+            raise await self._absence(job_id, owner)
         return load_job(record, None if rank is None else rank + 1)
 
     async def ended(self, job_ids: Sequence[str]) -> set[str]:
@@ -112,11 +111,20 @@ class RedisJobStore:
         """See `JobStore.delete`."""
         with translated():
             state = await self._delete(args=[job_id, owner])
-            buried = state is None and await self._client.zscore(keys.ENDS, f"{owner} {job_id}") is not None
         if state is None:
-            raise _absent(buried=buried)
+            raise await self._absence(job_id, owner)
         if state.decode() == JobState.RUNNING:
             raise JobRunning("The job is running: cancel it, or wait for its end.")
+
+    async def _absence(self, job_id: str, owner: str) -> JobExpired | JobNotFound:
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zscore(keys.ENDS, f"{owner} {job_id}")
+            (seconds, _), tomb = await pipeline.execute()
+        if tomb is not None and tomb > seconds * 1_000_000:
+            return JobExpired("The job's record has run out.")
+        return JobNotFound("There is no such job.")
 
     async def page(
         self,
@@ -169,20 +177,20 @@ class RedisJobStore:
         return jobs, int(entries[-1][1]) if len(entries) == _STRIDE else None
 
     async def overview(self) -> Overview:
-        """See `JobStore.overview`: two round trips."""
+        """See `JobStore.overview`: three round trips."""
         with translated():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zcard(keys.QUEUE)
             pipeline.zcard(keys.LEASES)
             pipeline.hgetall(keys.COUNTS)
-            pipeline.zrange(keys.QUEUE, 0, 0)
+            pipeline.zrange(keys.WAITING, 0, 0)
             pipeline.zrange(keys.WORKERS, 0, -1, withscores=True)
-            (seconds, micros), depth, running, counts, head, seen = await pipeline.execute()
+            (seconds, micros), depth, running, counts, oldest, seen = await pipeline.execute()
             now = seconds * 1_000_000 + micros
             recent = [(worker, heard) for worker, heard in seen if now - heard < WORKER_TTL_S * 1_000_000]
             reports: Any = await self._client.mget([f"{keys.WORKER}{worker.decode()}" for worker, _ in recent] or ["-"])
-            created = await self._client.hget(f"{keys.JOB}{head[0].decode()}", "created_us") if head else None
+            created = await self._client.hget(f"{keys.JOB}{oldest[0].decode()}", "created_us") if oldest else None
         ended = {state: int(counts.get(state.encode(), 0)) for state in JobState if state.done}
         return Overview(
             jobs={JobState.QUEUED: depth, JobState.RUNNING: running, **ended},
@@ -199,6 +207,10 @@ class RedisJobStore:
         with translated():
             info = await self._client.info("persistence", "memory")
         faults = []
+        if info.get("aof_last_write_status", "ok") != "ok":
+            faults.append("Redis cannot write its append-only file.")
+        if 0 < info.get("maxmemory", 0) <= info.get("used_memory", 0):
+            faults.append("Redis is full.")
         if not info.get("aof_enabled"):
             faults.append("Redis keeps no append-only file: a restart would lose accepted jobs.")
         if info.get("maxmemory_policy") != "noeviction":
@@ -209,7 +221,3 @@ class RedisJobStore:
         """See `JobStore.close`."""
         await self._client.aclose()
         await self._listener.aclose()
-
-
-def _absent(*, buried: bool) -> JobExpired | JobNotFound:
-    return JobExpired("The job's record has run out.") if buried else JobNotFound("There is no such job.")

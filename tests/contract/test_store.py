@@ -211,6 +211,35 @@ async def test_a_deleted_job_is_gone_from_everywhere(both: Both) -> None:
     assert (await both.jobs.page("anonymous")).jobs == ()
 
 
+async def test_a_deleted_job_is_unknown_and_not_expired(both: Both) -> None:
+    job, claim = await both.running()
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+
+    await both.jobs.delete(job.id, job.spec.owner)
+
+    with pytest.raises(JobNotFound):
+        await both.now(job)
+
+
+async def test_the_oldest_wait_is_not_that_of_a_job_that_overtook(both: Both) -> None:
+    first = await both.queued()
+    await both.queued(priority=Priority.HIGH)
+
+    age = (await both.jobs.overview()).oldest_age_s
+    overtaker = both.work.claim("w1")
+    still = (await both.jobs.overview()).oldest_age_s
+    claim = both.work.claim("w1")
+    nobody = (await both.jobs.overview()).oldest_age_s
+
+    assert overtaker is not None
+    assert claim is not None
+    assert claim.spec.id == first.id
+    assert age is not None
+    assert still is not None
+    assert still > age
+    assert nobody is None
+
+
 async def test_a_running_job_is_not_deleted(both: Both) -> None:
     job, _ = await both.running()
 

@@ -1,23 +1,28 @@
 """The contract, row by row, over HTTP against the running stack."""
 
+import asyncio
 import base64
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx2 import Client, Response
+from httpx2 import AsyncClient, Client, Response
 from PIL import Image
 
 from shared.adapters.bell import Bell
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.jobs import Claim, JobSpec
+from shared.jobs import Claim, JobSpec, new_job_id
 from tests.integration.conftest import Stack
 from tests.support.jobs import an_answer
 from tests.support.pictures import a_photograph, encoded
+from tests.support.programs import Gateway, running
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
 LABELS = {"Mammal", "Bird", "Reptile", "Amphibian"}
@@ -63,10 +68,12 @@ class Hand:
 
     def __init__(self, stack: Stack) -> None:
         self.store = RedisWorkStore.from_url(stack.redis.url, bell=Bell())
+        # As every worker's: its own, since the store remembers how far each has counted.
+        self.name = new_job_id()
 
     def claimed(self, job: dict[str, Any]) -> Claim:
         """This job's claim; those queued before it are taken and left."""
-        while (claim := self.store.claim("hand")) is not None:
+        while (claim := self.store.claim(self.name)) is not None:
             if claim.spec.id == job["id"]:
                 return claim
         raise AssertionError("the job does not wait")
@@ -76,7 +83,7 @@ class Hand:
 def a_hand(stack: Stack) -> Iterator[Hand]:
     hand = Hand(stack)
     yield hand
-    hand.store.retire("hand")
+    hand.store.retire(hand.name)
 
 
 def _age_s(stack: Stack, job: dict[str, Any]) -> float:
@@ -367,6 +374,7 @@ def test_an_unknown_job_is_404_everywhere(stack: Stack) -> None:
         ("DELETE", "/v1/jobs/job_0"),
     ]:
         problem(stack.http.request(method, path), 404, "job-not-found")
+        problem(stack.http.request(method, f"{path}?colour=green"), 422, "validation-error")
 
 
 def test_a_job_whose_record_ran_out_is_410(stack: Stack) -> None:
@@ -429,7 +437,7 @@ def test_a_job_that_no_worker_took_in_time_is_expired_and_its_result_410(workerl
     until(lambda: _age_s(workerless, job) > 1, what="its time to pass")
 
     with a_hand(workerless) as hand:
-        until(lambda: hand.store.claim("hand") is None, what="the queue to run dry")
+        until(lambda: hand.store.claim(hand.name) is None, what="the queue to run dry")
 
     problem(workerless.http.get(f"/v1/jobs/{job['id']}/result"), 410, "deadline-exceeded")
     told = workerless.http.get(f"/v1/jobs/{job['id']}").json()
@@ -455,7 +463,7 @@ def test_a_running_job_is_asked_to_cancel_with_202_and_its_late_result_never_sho
         claim = hand.claimed(job)
 
         asked = [workerless.http.post(f"/v1/jobs/{job['id']}/cancel") for _ in range(2)]
-        hand.store.finish("hand", claim, an_answer(), then_claim=False)
+        hand.store.finish(hand.name, claim, an_answer(), then_claim=False)
 
     assert [(response.status_code, response.json()["status"]) for response in asked] == [(202, "running")] * 2
     assert _state(workerless, job) == "canceled"
@@ -601,3 +609,29 @@ def test_a_spec_has_the_defaults_of_the_contract() -> None:
     spec = JobSpec(id="job_1", owner="anonymous", model="mock", model_version="1")
 
     assert (spec.confidence_threshold, spec.queue_ttl_ms, spec.result_ttl_ms) == (0.5, 3_600_000, 3_600_000)
+
+
+async def test_a_frozen_redis_is_503_within_two_seconds_for_more_callers_than_connections(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path).start()
+    with running(Gateway(server.url, tmp_path / "log")) as gateway:
+        async with AsyncClient(base_url=gateway.url, timeout=30) as http:
+            ready = await http.post("/v1/jobs", json={"image_base64": b64()})
+            server.signal(signal.SIGSTOP)
+            try:
+                answers = await asyncio.gather(
+                    *(http.post("/v1/jobs", json={"image_base64": b64()}) for _ in range(50)),
+                    *(http.get(f"/v1/jobs/{ready.json()['id']}") for _ in range(50)),
+                )
+                alive = await http.get("/health/live")
+            finally:
+                server.signal(signal.SIGCONT)
+            again = await http.post("/v1/jobs", json={"image_base64": b64()})
+
+    for answer in answers:
+        told = problem(answer, 503, "broker-unavailable")
+        assert told["retryable"]
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.elapsed.total_seconds() < 2
+    assert alive.status_code == 200
+    assert again.status_code == 202
+    server.stop()

@@ -2,20 +2,24 @@
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.adapters import keys
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.errors import BrokerUnavailable, JobNotFound, StorageFull
-from shared.jobs import JobState
+from shared.errors import BrokerUnavailable, JobExpired, JobNotFound, StorageFull
+from shared.jobs import Claim, JobState, Outcome
 from tests.support.jobs import PICTURE, a_report, a_spec, an_answer
 from tests.support.redis_server import RedisServer
+from worker.drain import Budget, Drain
 
 
 @pytest.fixture
@@ -98,6 +102,151 @@ async def test_a_job_without_its_picture_is_none(
         assert client.zcard(keys.QUEUE) == 0
 
 
+async def test_a_full_redis_lets_running_jobs_end_and_so_makes_room(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    queued = [await jobs.enqueue(a_spec(), PICTURE) for _ in range(4)]
+    with empty_redis.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            faults = await jobs.faults()
+            work.beat(a_report())
+            claim = work.claim("w1")
+            assert claim is not None
+            counted, claim = work.finish("w1", claim, an_answer(), then_claim=True)
+            assert claim is not None
+            asked = await jobs.cancel(claim.spec.id, "anonymous")
+            _, claim = work.finish("w1", claim, an_answer(), then_claim=True)
+            canceled = await jobs.cancel(queued[3].id, "anonymous")
+            assert claim is not None
+            work.finish("w1", claim, an_answer(), then_claim=False)
+        finally:
+            client.config_set("maxmemory", 0)
+
+        assert not list(client.scan_iter(f"{keys.PICTURE}*"))
+    assert counted
+    assert (asked.cancel_requested, canceled.state) == (True, JobState.CANCELED)
+    assert faults == ["Redis is full."]
+    states = [(await jobs.get(job.id, "anonymous")).state for job in queued]
+    assert states == [JobState.SUCCEEDED, JobState.CANCELED, JobState.SUCCEEDED, JobState.CANCELED]
+    assert len((await jobs.overview()).workers) == 1
+
+
+async def test_a_question_that_comes_late_takes_nothing_even_if_there_was_nothing_to_take(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    with empty_redis.client() as client:
+        claim = client.register_script(keys.CLAIM)
+        assert claim(args=["w1", 1]) is None
+        job = await jobs.enqueue(a_spec(), PICTURE)
+
+        late = claim(args=["w1", 1])
+        work.beat(a_report())
+        work.retire("w1")
+        later = claim(args=["w1", 1])
+
+    assert (late, later) == (None, None)
+    assert (await jobs.get(job.id, "anonymous")).state is JobState.QUEUED
+
+
+async def test_a_claim_that_raised_is_asked_in_the_same_words(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    real = work._claim
+
+    def claimed_and_lost(**words: Any) -> None:
+        real(**words)
+        raise RedisConnectionError("the answer was lost")
+
+    monkeypatch.setattr(work, "_claim", claimed_and_lost)
+    with pytest.raises(BrokerUnavailable):
+        work.claim("w1")
+    monkeypatch.undo()
+
+    claim = work.claim("w1")
+
+    assert claim is not None
+    assert (claim.spec.id, claim.attempt) == (job.id, 1)
+
+
+async def test_many_expired_jobs_are_ended_in_portions(
+    jobs: RedisJobStore, work: RedisWorkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [await jobs.enqueue(a_spec(queue_ttl_ms=0), PICTURE) for _ in range(keys.MOST_EXPIRED + 10)]
+    good = await jobs.enqueue(a_spec(), PICTURE)
+    scripts: list[int] = []
+    real = work._claim
+
+    def counted(**words: Any) -> Any:
+        scripts.append(1)
+        return real(**words)
+
+    monkeypatch.setattr(work, "_claim", counted)
+
+    claim = work.claim("w1")
+
+    assert claim is not None
+    assert claim.spec.id == good.id
+    assert len(scripts) == 2
+    assert (await jobs.overview()).jobs[JobState.EXPIRED] == len(late)
+
+
+async def test_an_enqueue_said_again_after_the_end_leaves_no_picture(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    claim = work.claim("w1")
+    assert claim is not None
+    work.finish("w1", claim, an_answer(), then_claim=False)
+
+    again = await jobs.enqueue(job.spec, PICTURE)
+
+    assert again.state is JobState.SUCCEEDED
+    with empty_redis.client() as client:
+        assert not list(client.scan_iter(f"{keys.PICTURE}*"))
+
+
+async def test_a_tombstone_past_its_time_is_none(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    await jobs.cancel(job.id, "anonymous")
+    with empty_redis.client() as client:
+        client.unlink(f"{keys.JOB}{job.id}")
+        with pytest.raises(JobExpired):
+            await jobs.get(job.id, "anonymous")
+
+        client.zadd(keys.ENDS, {f"anonymous {job.id}": 1})
+
+    with pytest.raises(JobNotFound):
+        await jobs.get(job.id, "anonymous")
+
+
+async def test_an_answer_in_hand_outlives_ten_seconds_without_redis(own_server: RedisServer) -> None:
+    jobs = RedisJobStore.from_url(own_server.url, connections=2, bell=Bell())
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    work = RedisWorkStore.from_url(own_server.url, bell=Bell())
+    gone = threading.Event()
+
+    def classify(_: Claim) -> Outcome:
+        own_server.kill()
+        gone.set()
+        return an_answer()
+
+    budget = Budget(jobs=9, seconds=60, linger_s=0)
+    drain = Drain("w1", store=work, classify=classify, budget=budget, ended=lambda *_: None)
+    draining = asyncio.create_task(asyncio.to_thread(drain))
+    assert await asyncio.to_thread(gone.wait, 10)
+    done, _ = await asyncio.wait({draining}, timeout=10)
+
+    own_server.start()
+
+    assert not done
+    assert await draining == 1
+    assert (await jobs.get(job.id, "anonymous")).state is JobState.SUCCEEDED
+    work.retire("w1")
+    await jobs.close()
+
+
 async def test_a_full_redis_takes_no_job_and_keeps_nothing_of_it(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
     spec = a_spec()
     with empty_redis.client() as client:
@@ -138,7 +287,6 @@ async def test_a_worker_that_fell_silent_is_forgotten(
 ) -> None:
     work.beat(a_report(id="silent"))
     with empty_redis.client() as client:
-        client.hset(keys.SLOTS, "silent", "1 job_1")
         seconds, _ = client.time()
         client.zadd(keys.WORKERS, {"silent": (seconds - 11) * 1_000_000})
         assert (await jobs.overview()).workers == ()
@@ -146,7 +294,6 @@ async def test_a_worker_that_fell_silent_is_forgotten(
         work.beat(a_report())
 
         assert client.zrange(keys.WORKERS, 0, -1) == [b"w1"]
-        assert client.hgetall(keys.SLOTS) == {}
 
 
 async def test_as_many_bells_hang_as_workers_live(

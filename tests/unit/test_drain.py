@@ -11,12 +11,12 @@ from tests.support.jobs import PICTURE, a_failure, a_spec, an_answer
 from worker.drain import Budget, Drain, Progress
 
 
-def a_drain(store: MemoryStore, *, jobs: int = 100, linger_s: float = 0.0, outcome: Outcome | None = None) -> Drain:
+def a_drain(store: MemoryStore, *, jobs: int = 100, linger_s: float = 0.0, patience_s: float = 60.0) -> Drain:
     return Drain(
         "w1",
         store=store,
-        classify=lambda _: outcome or an_answer(),
-        budget=Budget(jobs=jobs, seconds=5, linger_s=linger_s),
+        classify=lambda _: an_answer(),
+        budget=Budget(jobs=jobs, seconds=5, linger_s=linger_s, patience_s=patience_s),
         ended=lambda *_: None,
     )
 
@@ -119,16 +119,64 @@ async def test_a_worker_is_busy_only_while_it_drains() -> None:
     assert not drain.progress.busy
 
 
-def test_a_drain_without_a_store_ends_idle_and_says_so() -> None:
+def test_a_drain_whose_store_stays_away_ends_idle_and_says_so() -> None:
     class Away(MemoryStore):
         def claim(self, worker: str) -> Claim | None:
             raise BrokerUnavailable("The job store does not answer just now.")
 
-    drain = a_drain(Away())
+    drain = a_drain(Away(), patience_s=0)
 
     with pytest.raises(BrokerUnavailable):
         drain()
     assert not drain.progress.busy
+
+
+async def test_an_answer_in_hand_outlives_a_store_that_is_away() -> None:
+    class Away(MemoryStore):
+        refusals = 3
+
+        def _refuse(self) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise BrokerUnavailable("The job store does not answer just now.")
+
+        def claim(self, worker: str) -> Claim | None:
+            self._refuse()
+            return super().claim(worker)
+
+        def finish(self, worker: str, claim: Claim, outcome: Outcome, *, then_claim: bool) -> tuple[bool, Claim | None]:
+            self.refusals = 2 if self.refusals == 0 and not self.tried else self.refusals
+            self.tried = True
+            self._refuse()
+            return super().finish(worker, claim, outcome, then_claim=then_claim)
+
+        tried = False
+
+    store = Away()
+    job = await store.enqueue(a_spec(), PICTURE)
+
+    worked = a_drain(store)()
+
+    assert worked == 1
+    assert store.tried
+    assert (await store.get(job.id, "anonymous")).state is JobState.SUCCEEDED
+
+
+def test_a_bell_whose_sound_was_lost_counts_as_heard() -> None:
+    looks: list[str] = []
+
+    class Deaf(MemoryStore):
+        def claim(self, worker: str) -> Claim | None:
+            looks.append(worker)
+            return None
+
+        def linger(self, seconds: float) -> bool:
+            if len(looks) < 3:
+                raise BrokerUnavailable("The job store does not answer just now.")
+            return False
+
+    assert a_drain(Deaf(), linger_s=0.01)() == 0
+    assert len(looks) == 3
 
 
 def test_the_average_of_work_follows_slowly() -> None:

@@ -183,13 +183,43 @@ async def test_too_many_parts_and_too_long_fields_are_refused() -> None:
             assert answer == (400, "bad-request", [])
 
 
+async def test_what_is_not_there_yet_may_only_be_declined() -> None:
+    async with a_gateway() as gateway:
+        for name, wish in (("explain", True), ("webhook", {"url": "http://127.0.0.1"})):
+            answer = await refused(gateway, "/v1/jobs", json={**PAYLOAD, name: wish})
+            assert answer == (422, "validation-error", [f"#/{name}"])
+
+        declined = await gateway.client.post("/v1/jobs", json={**PAYLOAD, "explain": False, "webhook": None})
+
+    assert declined.status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/jobs"])
+async def test_a_million_small_values_are_refused_before_anybody_counts_them(path: str) -> None:
+    values = ",".join(f'"{number}":1' for number in range(200_000))
+    body = f'{{"image_base64":"","metadata":{{"list":[{"1," * 200_000}1]}},{values}}}'
+    async with a_gateway() as gateway:
+        answer = await refused(gateway, path, content=body, headers={"Content-Type": "application/json"})
+
+    assert answer == (422, "validation-error", ["#"])
+
+
+async def test_of_very_many_faults_only_some_are_told() -> None:
+    async with a_gateway() as gateway:
+        odd = {f"odd{number}": 1 for number in range(4000)}
+        response = await gateway.client.post("/v1/jobs", json={**PAYLOAD, **odd})
+
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == 20
+    assert len(response.content) < 4096
+
+
 @pytest.mark.parametrize(
     "request_of",
     [
-        {"json": {**PAYLOAD, "explain": True}},
-        {"json": {**PAYLOAD, "webhook": {"url": "http://127.0.0.1"}}},
+        {"json": {**PAYLOAD, "colour": "green"}},
         {"json": PAYLOAD, "params": {"confidence_threshold": "0.5"}},
-        {"content": PICTURE, "headers": PNG, "params": {"explain": "true"}},
+        {"content": PICTURE, "headers": PNG, "params": {"colour": "green"}},
         {"files": {"image": ("a", PICTURE)}, "params": {"top_k": "1", "other": "1"}},
         {"files": {"image": ("a", PICTURE)}, "data": {"top_k": "1"}},
     ],

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -131,8 +131,14 @@ async def test_a_caller_is_taken_for_gone_only_once_it_is() -> None:
 
 @pytest.mark.parametrize("count", [2500])
 async def test_a_sweep_asks_for_many_in_several_strides(count: int) -> None:
-    store = ShakyStore()
-    waiters = Waiters(store, sweep_s=0.01)
+    asked: list[int] = []
+
+    class Counting(ShakyStore):
+        async def ended(self, job_ids: Sequence[str]) -> set[str]:
+            asked.append(len(job_ids))
+            return await super().ended(job_ids)
+
+    waiters = Waiters(Counting(), sweep_s=0.01)
     async with waiters.running():
         endings = []
         for number in range(count):
@@ -142,4 +148,5 @@ async def test_a_sweep_asks_for_many_in_several_strides(count: int) -> None:
         for waiter, _ in endings:
             waiter.__exit__(None, None, None)
 
+    assert [size for size in asked if size][:3] == [1000, 1000, 500]
     assert len(waiters) == 0

@@ -36,3 +36,45 @@ def test_settings_of_both_sides_leave_others_alone(monkeypatch: pytest.MonkeyPat
 
     assert read(SharedSettings).redis_url == "unix:///tmp/redis.sock"
     assert read(WorkerSettings).processes == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://redis",
+        "redis://:s3cret%40@redis.internal:6380/3",
+        "redis://[::1]:6379",
+        "unix:///run/redis.sock",
+        "unix:///a%20folder/redis.sock?db=2",
+    ],
+)
+def test_a_redis_is_named_by_host_or_socket(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", url)
+
+    assert read(SharedSettings).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "rediss://redis:6379/0",
+        "redis://s3cret@:6379/0",
+        "redis://redis:99999/0",
+        "redis://redis/0?db=2",
+        "redis://redis/0?socket_timeout=4",
+        "unix://run/redis.sock",
+        "unix:///run/redis.sock?db=one",
+    ],
+)
+def test_what_only_one_side_would_understand_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", url)
+
+    with pytest.raises(InvalidVariable, match="DARKROOM_REDIS_URL") as caught:
+        read(SharedSettings)
+    assert not url or url not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
