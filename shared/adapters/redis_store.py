@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
 from shared.adapters import keys
@@ -40,7 +39,6 @@ class RedisJobStore:
 
     async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
         """See `JobStore.enqueue`: one round trip."""
-        script = self._enqueue
         args: list[bytes | str | float] = [
             spec.id,
             dump_spec(spec),
@@ -52,20 +50,22 @@ class RedisJobStore:
         ]
         with translated():
             try:
-                created, rank = await self._keep(spec, image, script, args)
+                created, rank = await self._keep(spec, image, args, taught=True)
             except NoScriptError:
-                await self._client.script_load(script.script)
-                created, rank = await self._keep(spec, image, script, args)
+                created, rank = await self._keep(spec, image, args, taught=False)
         if rank is None:
             return await self.get(spec.id, spec.owner)
         return Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=int(created), position=int(rank) + 1)
 
     async def _keep(
-        self, spec: JobSpec, image: bytes, script: AsyncScript, args: list[Any]
+        self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool
     ) -> tuple[bytes, int | None]:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=spec.queue_ttl_ms + PICTURE_SLACK_MS)
-        pipeline.evalsha(script.sha, 0, *args)
+        if taught:
+            pipeline.evalsha(self._enqueue.sha, 0, *args)
+        else:
+            pipeline.eval(keys.ENQUEUE, 0, *args)
         _, (created, rank) = await pipeline.execute()
         return created, rank
 
