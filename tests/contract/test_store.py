@@ -6,15 +6,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
 from shared.errors import JobExpired, JobNotFound, JobRunning
-from shared.jobs import MOVES, Claim, Job, JobSpec, JobState, Priority
+from shared.jobs import Claim, Job, JobState, Priority
 from shared.memory_store import MemoryStore
 from shared.store import JobStore, WorkStore
 from tests.support.jobs import PICTURE, a_failure, a_report, a_spec, an_answer
@@ -422,59 +419,3 @@ async def test_a_bell_rings_for_a_worker_that_lingers(both: Both) -> None:
     await both.queued()
 
     assert both.work.linger(0.5)
-
-
-class Lives(RuleBasedStateMachine):
-    """A job's life under any order of calls: it moves as `MOVES` allows, and an ended job never changes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = MemoryStore()
-        self.specs: list[JobSpec] = []
-        self.claims: list[Claim] = []
-        self.before: dict[str, Job] = {}
-
-    def look(self, spec: JobSpec) -> Job | None:
-        try:
-            return asyncio.run(self.store.get(spec.id, spec.owner))
-        except JobNotFound:
-            return None
-
-    @rule(priority=st.sampled_from(Priority), ttl=st.sampled_from([0, 1000]))
-    def enqueue(self, priority: Priority, ttl: int) -> None:
-        spec = a_spec(priority=priority, queue_ttl_ms=ttl)
-        self.specs.append(spec)
-        asyncio.run(self.store.enqueue(spec, PICTURE))
-
-    @rule()
-    def claim(self) -> None:
-        claim = self.store.claim("w1")
-        if claim:
-            self.claims.append(claim)
-
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data(), good=st.booleans())
-    def finish(self, data: st.DataObject, good: bool) -> None:
-        claim = data.draw(st.sampled_from(self.claims))
-        self.store.finish("w1", claim, an_answer() if good else a_failure(), then_claim=False)
-
-    @precondition(lambda self: self.specs)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        spec = data.draw(st.sampled_from(self.specs))
-        if self.look(spec):
-            asyncio.run(self.store.cancel(spec.id, spec.owner))
-
-    @invariant()
-    def moves_are_allowed(self) -> None:
-        for spec in self.specs:
-            job = self.look(spec)
-            assert job is not None
-            before = self.before.get(spec.id, job)
-            assert not before.done or job == before
-            assert job.state is before.state or job.state in MOVES[before.state]
-            self.before[spec.id] = job
-
-
-TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
