@@ -107,7 +107,11 @@ class AsyncClient:
 
     async def ready(self) -> bool:
         """Whether the service can classify now."""
-        return await self._carry(exchanges.ready())
+        return await self.unready() is None
+
+    async def unready(self) -> str | None:
+        """Why the service cannot classify now, in a sentence; None when it can."""
+        return await self._carry(exchanges.unready())
 
     async def close(self) -> None:
         """Close the connections."""

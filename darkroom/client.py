@@ -101,7 +101,11 @@ class Client:
 
     def ready(self) -> bool:
         """Whether the service can classify now."""
-        return self._carry(exchanges.ready())
+        return self.unready() is None
+
+    def unready(self) -> str | None:
+        """Why the service cannot classify now, in a sentence; None when it can."""
+        return self._carry(exchanges.unready())
 
     def close(self) -> None:
         """Close the connections."""

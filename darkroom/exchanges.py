@@ -167,11 +167,13 @@ def status() -> Exchange[Status]:
     return read_status(_expect(response, _OK))
 
 
-def ready() -> Exchange[bool]:
-    """Whether the service can classify now."""
+def unready() -> Exchange[str | None]:
+    """Why the service cannot classify now, in a sentence; None when it can."""
     response = yield Request(method="GET", path="/health/ready")
-    unready = 503
-    return _expect(response, _OK, unready).status_code == _OK
+    refused = 503
+    if _expect(response, _OK, refused).status_code == _OK:
+        return None
+    return str(read_error(response))
 
 
 def _get(

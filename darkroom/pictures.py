@@ -1,5 +1,8 @@
 """A picture as callers have it → its bytes and its media type."""
 
+import errno
+import os
+import stat
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -17,18 +20,32 @@ _MAGIC: Final = (
 )
 
 
+_MOST_BYTES: Final = 64 * 1024 * 1024
+"""More than any server takes. A file beyond is not read at all."""
+
+
 def read_picture(picture: Picture) -> bytes:
     """The picture's bytes.
 
-    Raises: OSError when it cannot be read.
+    Raises: OSError when it cannot be read: also when a path names no ordinary file, or one of more than 64 MiB.
     """
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, bytearray | memoryview):
         return bytes(picture)
     if isinstance(picture, str | PathLike):
-        return Path(picture).read_bytes()
+        return _read(Path(picture))
     return picture.read()
+
+
+def _read(path: Path) -> bytes:
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode) and found.st_size > _MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    # A pipe would wait for its writer, and a device may never end; a folder has an error of its own.
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
+    return path.read_bytes()
 
 
 def media_type(image: bytes) -> str:

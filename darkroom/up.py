@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ _BACKLOG: Final = 2048
 _GRACE_S: Final = 30.0
 _GRACE_AFTER_A_FAULT_S: Final = 5.0
 _PROBE_S: Final = 0.1
+_ANSWER_S: Final = 1.0
+_SILENCE_S: Final = 5.0
 # The lock of an `up` that was killed is let go when its Redis has written everything.
 _LOCK_PATIENCE_S: Final = 1.0
 
@@ -96,6 +99,7 @@ class _Running:
         self._listener = listener
         self._redis = redis
         self._supervisor = supervisor
+        self._reason: str | None = None
         self._url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         inner = {**environ, REDIS_URL: environ[REDIS_URL] if redis is None else redis.url}
         number = listener.fileno()
@@ -139,10 +143,21 @@ class _Running:
             self._supervisor.keep([self._redis.child])
             self._supervisor.watch(self._redis.answers, every_s=_PROBE_S / 4)
         self._supervisor.keep([*self._gateways, *self._workers])
-        with Client(self._url, timeout=0.5) as client:
-            self._supervisor.watch(lambda: _ready(client), every_s=_PROBE_S)
+        with Client(self._url, timeout=_ANSWER_S) as client:
+            self._supervisor.watch(partial(self._ready, client, time.monotonic() + _SILENCE_S), every_s=_PROBE_S)
         sys.stdout.write(f"ready {self._url}\n")
         sys.stdout.flush()
+
+    def _ready(self, client: Client, silent_until: float) -> bool:
+        try:
+            reason = client.unready()
+        except DarkroomError as error:
+            reason = str(error)
+        # Starting takes a moment. What takes longer wants a word, once.
+        if reason is not None and reason != self._reason and time.monotonic() > silent_until:
+            _say(f"not ready yet: {reason}")
+            self._reason = reason
+        return reason is None
 
     def _end(self, grace_s: float) -> None:
         # Ours is one of the listening ends: while it is open, callers would wait for an answer that never comes.
@@ -219,13 +234,6 @@ def _take(lock: int) -> bool:
 
 def _child(program: Program) -> Child:
     return Child(name=program.name, start=program.start)
-
-
-def _ready(client: Client) -> bool:
-    try:
-        return client.ready()
-    except DarkroomError:
-        return False
 
 
 def _reason(error: OSError) -> str:

@@ -17,6 +17,10 @@ HEAD: Final = """\
 
 Every process reads its settings from environment variables when it starts; `make docs` makes this page from the code.
 A variable that starts with the prefix of the gateway or of the worker and is not listed here is refused.
+
+`darkroom up` chooses some of them for the processes that it starts: it listens itself, on the port of its `--port`, and
+gives every worker one process. The commands that talk to a server read one more: `DARKROOM_URL`, where it is
+(`http://127.0.0.1:8000` unless told).
 """
 
 PARTS: Final[tuple[tuple[str, str, type[BaseSettings]], ...]] = (

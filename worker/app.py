@@ -143,4 +143,6 @@ def run(app: Celery) -> None:
     """Hear bells until SIGTERM, then end what runs and return."""
     # Celery warns of root because a pickle in a message would be code. Ours reads nothing but JSON.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    # It tells, whenever Redis goes away, of a choice that was made above.
+    warnings.filterwarnings("ignore", message=r"\s*In Celery 5.1 we introduced an optional breaking change")
     app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])

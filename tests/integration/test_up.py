@@ -12,7 +12,7 @@ import redis
 from darkroom import Client, DarkroomError
 from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
-from tests.support.redis_server import free_port
+from tests.support.redis_server import RedisServer, free_port
 from tests.support.ups import STAY, Up, ended, is_alive, stand_ins, the_real_ones, title_of
 from tests.support.waiting import until
 
@@ -243,6 +243,18 @@ def test_a_redis_given_that_is_too_old_is_one_sentence_and_an_end_with_2(tmp_pat
     assert status == 2
     assert up.err.read_text() == "darkroom up: The Redis at hand is 6.0.16; Darkroom needs 6.2 or newer.\n"
     assert up.out.read_text() == ""
+
+
+def test_a_redis_given_that_may_lose_jobs_is_told_once(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--appendonly", "no").start()
+    with the_real_ones(tmp_path / "up", DARKROOM_REDIS_URL=server.url) as up:
+        until(lambda: "not ready yet: " in up.err.read_text(), seconds=60, what="the reason")
+        said = up.err.read_text()
+        status = up.stop()
+    server.stop()
+
+    assert said.count("darkroom up: not ready yet: Redis keeps no append-only file") == 1
+    assert (status, up.out.read_text()) == (0, "")
 
 
 def test_data_that_the_private_redis_cannot_read_is_an_end_with_2(tmp_path: Path) -> None:
