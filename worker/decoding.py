@@ -29,6 +29,13 @@ _UPRIGHT: Final = MappingProxyType(
 """What undoes each EXIF orientation. Source: EXIF 2.32, tag 0x0112."""
 
 
+_SCAN: Final = b"\xff\xda"
+"""Starts each scan of a JPEG; inside a scan these bytes do not occur. Source: ITU-T T.81, B.1.1.5."""
+
+_MOST_SCANS: Final = 200
+"""A progressive JPEG has about ten. Each one more is another pass over all pixels, for 42 bytes."""
+
+
 def decode(image: bytes) -> Image.Image:
     """The picture in mode RGB, upright; of an animation or a multi-picture file the first frame.
 
@@ -37,6 +44,8 @@ def decode(image: bytes) -> Image.Image:
     Raises: InvalidImage, UnsupportedImageFormat, ImageTooLarge, OutOfMemory; nothing else.
     """
     kind = image_format(image)
+    if kind == "JPEG" and image.count(_SCAN) > _MOST_SCANS:
+        raise InvalidImage(f"The JPEG has more than {_MOST_SCANS} scans.")
     try:
         # Filters belong to the whole process: this is for a worker that does one job at a time.
         with warnings.catch_warnings():

@@ -166,3 +166,14 @@ def test_whatever_the_bytes_there_is_a_picture_or_one_of_the_errors(file: bytes,
         return
 
     assert picture.mode == "RGB"
+
+
+def test_a_jpeg_of_more_scans_than_any_camera_makes_is_refused_before_the_first() -> None:
+    picture = encoded(a_picture(), "JPEG", progressive=True)
+    start = picture.rindex(b"\xff\xda")
+    last_scan = picture[start:-2]
+    scans = picture.count(b"\xff\xda")
+
+    decode(picture[:-2] + last_scan * (200 - scans) + picture[-2:])
+    with pytest.raises(InvalidImage, match="scans"):
+        decode(picture[:-2] + last_scan * (201 - scans) + picture[-2:])
