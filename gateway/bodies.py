@@ -158,8 +158,9 @@ async def _form(request: Request, body: bytes) -> AsyncIterator[FormData]:
 
 async def _picture_of(form: FormData, *, strict: bool) -> tuple[bytes, dict[str, str]]:
     pictures = form.getlist("image")
-    if len(pictures) != 1 or not isinstance(pictures[0], UploadFile):
-        sentence = "Exactly one part must be named image and carry a file."
+    picture = pictures[-1] if pictures else None
+    if not isinstance(picture, UploadFile):
+        sentence = "A part must be named image and carry a file."
         raise InvalidRequest("The request has the wrong shape; see errors.", (("#/image", sentence),))
     if strict and set(form) - {"image", "confidence_threshold"}:
         raise _unknown("Parts other than image and confidence_threshold are not read; send them as parameters.")
@@ -167,7 +168,7 @@ async def _picture_of(form: FormData, *, strict: bool) -> tuple[bytes, dict[str,
     if any(not isinstance(value, str) for value in fields.values()):
         sentence = "This part must be text, not a file."
         raise InvalidRequest("The request has the wrong shape; see errors.", (("#/confidence_threshold", sentence),))
-    return await pictures[0].read(), fields
+    return await picture.read(), fields
 
 
 def _unknown(sentence: str) -> InvalidRequest:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway import answers, schemas
-from gateway.dependencies import ServiceHealth
+from gateway.dependencies import NoParameters, ServiceHealth
 from gateway.openapi import problems
 
 router = APIRouter(tags=["health"])
@@ -36,7 +36,8 @@ async def ready(health: ServiceHealth) -> Response:
     "/v1/status",
     summary="The service at a glance",
     response_model=schemas.StatusView,
-    responses=problems(),
+    responses=problems("validation-error"),
+    dependencies=[NoParameters],
 )
 async def status(health: ServiceHealth) -> Response:
     """Jobs by state, the queue, the workers."""

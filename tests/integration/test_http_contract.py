@@ -545,6 +545,10 @@ def test_the_status_tells_of_jobs_queue_and_workers(stack: Stack) -> None:
     assert 0 <= worker["last_heard_s"] < 10
 
 
+def test_the_status_takes_no_parameters(stack: Stack) -> None:
+    problem(stack.http.get("/v1/status?colour=green"), 422, "validation-error")
+
+
 def test_openapi_shows_three_bodies_and_the_docs_are_our_own(stack: Stack) -> None:
     described = stack.http.get("/openapi.json").json()
 

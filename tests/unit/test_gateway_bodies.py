@@ -160,7 +160,6 @@ async def test_a_multipart_body_that_cannot_be_read_is_the_callers_fault(content
     [
         (part("other", b"a"), "#/image"),
         (part("image", PICTURE), "#/image"),
-        (part("image", PICTURE, '; filename="a"') * 2, "#/image"),
         (part("image", PICTURE, '; filename="a"') + part("confidence_threshold", b"nan"), "#/confidence_threshold"),
         (
             part("image", PICTURE, '; filename="a"') + part("confidence_threshold", b"1", '; filename="b"'),
@@ -173,6 +172,22 @@ async def test_parts_of_the_wrong_shape_are_told_by_pointers(body: bytes, pointe
         answer = await refused(gateway, content=body + b"--x--\r\n", headers={"Content-Type": BOUNDARY})
 
     assert answer == (422, "validation-error", [pointer])
+
+
+async def test_of_parts_with_the_same_name_the_last_wins() -> None:
+    body = part("image", b"not a picture", '; filename="a"') + part("image", PICTURE, '; filename="b"')
+    wait = {"Prefer": "wait=0"}
+    async with a_gateway() as gateway:
+        good = await gateway.client.post(
+            "/predict", content=body + b"--x--\r\n", headers={"Content-Type": BOUNDARY, **wait}
+        )
+        bad = await gateway.client.post(
+            "/predict",
+            content=part("image", PICTURE, '; filename="b"') + part("image", b"x", '; filename="a"') + b"--x--\r\n",
+            headers={"Content-Type": BOUNDARY, **wait},
+        )
+
+    assert (good.status_code, bad.status_code) == (202, 415)
 
 
 async def test_too_many_parts_and_too_long_fields_are_refused() -> None:
