@@ -1,8 +1,9 @@
 """Connections to Redis that fail soon instead of hanging, and the translation of its errors into ours."""
 
+import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import redis
@@ -20,7 +21,10 @@ OLDEST: Final = (6, 2)
 """The oldest server that Celery's transport and our scripts run on."""
 
 TIMEOUT_S: Final = 1.0
-"""How long a gateway waits for an answer, and half of it for a connection: callers hear of trouble within two."""
+"""How long a gateway waits for an answer, and half of it for a connection, in seconds."""
+
+PROMPT_S: Final = 1.7
+"""How long a whole call of a gateway may take."""
 
 PATIENCE: Final = 10
 """How often a worker's client tries again, at most a second apart, before it says that Redis is away."""
@@ -42,6 +46,17 @@ def translated() -> Iterator[None]:
         raise StorageFull("There is no room for another job just now.", retry_after_s=5) from error
     except (RedisError, OSError) as error:
         raise BrokerUnavailable("The job store does not answer just now.") from error
+
+
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """The same, and no longer than `PROMPT_S` altogether: a client may connect twice and wait each time.
+
+    Raises: StorageFull, BrokerUnavailable.
+    """
+    with translated():
+        async with asyncio.timeout(PROMPT_S):
+            yield
 
 
 def for_gateway(url: str, *, connections: int) -> redis.asyncio.Redis:

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from shared.adapters import keys
-from shared.adapters.connections import for_gateway, for_listening, translated
+from shared.adapters.connections import for_gateway, for_listening, in_time, translated
 from shared.adapters.records import dump_spec, load_job, load_report
 from shared.errors import JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
@@ -48,7 +48,7 @@ class RedisJobStore:
             spec.result_ttl_ms,
             self._bell(),
         ]
-        with translated():
+        async with in_time():
             try:
                 created, rank = await self._keep(spec, image, args, taught=True)
             except NoScriptError:
@@ -71,7 +71,7 @@ class RedisJobStore:
 
     async def get(self, job_id: str, owner: str) -> Job:
         """See `JobStore.get`: one round trip."""
-        with translated():
+        async with in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hgetall(f"{keys.JOB}{job_id}")
             pipeline.zrank(keys.QUEUE, job_id)
@@ -82,7 +82,7 @@ class RedisJobStore:
 
     async def ended(self, job_ids: Sequence[str]) -> set[str]:
         """See `JobStore.ended`: one round trip for all."""
-        with translated():
+        async with in_time():
             pipeline = self._client.pipeline(transaction=False)
             for job_id in job_ids:
                 pipeline.hget(f"{keys.JOB}{job_id}", "state")
@@ -103,13 +103,13 @@ class RedisJobStore:
 
     async def cancel(self, job_id: str, owner: str) -> Job:
         """See `JobStore.cancel`."""
-        with translated():
+        async with in_time():
             await self._cancel(args=[job_id, owner])
         return await self.get(job_id, owner)
 
     async def delete(self, job_id: str, owner: str) -> None:
         """See `JobStore.delete`."""
-        with translated():
+        async with in_time():
             state = await self._delete(args=[job_id, owner])
         if state is None:
             raise await self._absence(job_id, owner)
@@ -117,7 +117,7 @@ class RedisJobStore:
             raise JobRunning("The job is running: cancel it, or wait for its end.")
 
     async def _absence(self, job_id: str, owner: str) -> JobExpired | JobNotFound:
-        with translated():
+        async with in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zscore(keys.ENDS, f"{owner} {job_id}")
@@ -153,7 +153,7 @@ class RedisJobStore:
 
     async def _stride(self, owner: str, before: int | None) -> tuple[list[tuple[int, Job]], int | None]:
         most = "+inf" if before is None else f"({before}"
-        with translated():
+        async with in_time():
             entries: Any = await self._client.zrange(
                 f"{keys.JOBS}{owner}",
                 most,
@@ -178,7 +178,7 @@ class RedisJobStore:
 
     async def overview(self) -> Overview:
         """See `JobStore.overview`: three round trips."""
-        with translated():
+        async with in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zcard(keys.QUEUE)
@@ -204,7 +204,7 @@ class RedisJobStore:
 
     async def faults(self) -> list[str]:
         """See `JobStore.faults`."""
-        with translated():
+        async with in_time():
             info = await self._client.info("persistence", "memory")
         faults = []
         if info.get("aof_last_write_status", "ok") != "ok":
