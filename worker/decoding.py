@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-# Importing a plugin registers it. Without the last two Pillow would load all it has at the first WebP or TIFF.
+# Importing a plugin registers it. Without these two Pillow would load all it has at the first WebP or TIFF.
 from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # for its side effect
 
 from shared.errors import DarkroomError, ImageTooLarge, InvalidImage, OutOfMemory

@@ -9,10 +9,9 @@ from typing import Final
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import BrokerUnavailable, StorageFull
@@ -26,8 +25,8 @@ TIMEOUT_S: Final = 1.0
 PROMPT_S: Final = 1.7
 """How long a whole call of a gateway may take."""
 
-PATIENCE: Final = 10
-"""How often a worker's client tries again, at most a second apart, before it says that Redis is away."""
+WORKER_TIMEOUT_S: Final = 3.0
+"""How long a worker waits for an answer: longer than it ever lingers."""
 
 
 class ServerTooOld(Exception):
@@ -91,27 +90,12 @@ def for_listening(url: str) -> redis.asyncio.Redis:
 
 
 def for_worker(url: str) -> redis.Redis:
-    """A client that keeps trying through a restart of Redis. Every script it runs may run twice."""
+    """A client that says at once when the line breaks: whoever asked knows whether and how to ask again."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=5.0,
-        socket_connect_timeout=2.0,
-        retry=Retry(
-            ExponentialWithJitterBackoff(base=0.05, cap=1.0),
-            PATIENCE,
-            supported_errors=(RedisConnectionError, RedisTimeoutError),
-        ),
-        client_name=f"darkroom-worker-{os.getpid()}",
-    )
-
-
-def for_beats(url: str) -> redis.Redis:
-    """A client for what is only worth saying now."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
+        socket_timeout=WORKER_TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        retry=Retry(NoBackoff(), 0),
         client_name=f"darkroom-worker-{os.getpid()}",
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from redis import Redis
 
 from shared.adapters import keys
-from shared.adapters.connections import for_beats, for_worker, translated
+from shared.adapters.connections import for_worker, translated
 from shared.adapters.records import dump_answer, dump_failure, dump_report, load_spec
 from shared.jobs import Answer, Claim, JobState, Outcome
 from shared.store import WorkerReport
@@ -16,20 +16,19 @@ from shared.store import WorkerReport
 class RedisWorkStore:
     """`WorkStore` in Redis, for one worker."""
 
-    def __init__(self, client: Redis, impatient: Redis, bell: Callable[[], bytes]) -> None:
+    def __init__(self, client: Redis, bell: Callable[[], bytes]) -> None:
         self._client = client
-        self._impatient = impatient
         self._bell = bell
         self._number = 1
         self._claim = client.register_script(keys.CLAIM)
         self._finish = client.register_script(keys.FINISH)
-        self._beat = impatient.register_script(keys.BEAT)
-        self._retire = impatient.register_script(keys.RETIRE)
+        self._beat = client.register_script(keys.BEAT)
+        self._retire = client.register_script(keys.RETIRE)
 
     @classmethod
     def from_url(cls, url: str, *, bell: Callable[[], bytes]) -> "RedisWorkStore":
         """Connect lazily to the server at `url`."""
-        return cls(for_worker(url), for_beats(url), bell)
+        return cls(for_worker(url), bell)
 
     def claim(self, worker: str) -> Claim | None:
         """See `WorkStore.claim`: one round trip, the picture included."""
@@ -78,7 +77,6 @@ class RedisWorkStore:
         """See `WorkStore.retire`."""
         with translated():
             self._retire(args=[worker])
-        self._impatient.close()
         self._client.close()
 
 

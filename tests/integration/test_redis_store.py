@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.errors import BrokerUnavailable, JobExpired, JobNotFound, StorageFul
 from shared.jobs import Claim, JobState, Outcome
 from tests.support.jobs import PICTURE, a_report, a_spec, an_answer
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import until
 from worker.drain import Budget, Drain
 
 
@@ -100,6 +102,19 @@ async def test_a_job_without_its_picture_is_none(
         await jobs.get(spec.id, "anonymous")
     with empty_redis.client() as client:
         assert client.zcard(keys.QUEUE) == 0
+
+
+def test_a_line_that_breaks_while_a_worker_lingers_is_told_and_not_taken_for_silence(
+    empty_redis: RedisServer, work: RedisWorkStore
+) -> None:
+    with empty_redis.client() as client, ThreadPoolExecutor(1) as aside:
+        lingering = aside.submit(work.linger, 2.0)
+        until(lambda: client.info("clients")["blocked_clients"] == 1, what="the worker to linger")
+
+        client.client_kill_filter(_type="normal", skipme=True)
+
+        with pytest.raises(BrokerUnavailable):
+            lingering.result(10)
 
 
 async def test_a_full_redis_lets_running_jobs_end_and_so_makes_room(
