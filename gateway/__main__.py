@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from setproctitle import setproctitle
 
+from gateway.auth import Key, first_key
 from gateway.config import GatewaySettings, is_loopback
 from gateway.main import create_app
 from shared import telemetry
@@ -54,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="only see whether settings and Redis can be used")
     asked = parser.parse_args(arguments)
     try:
-        settings, shared = _read_settings()
+        settings, shared, key = _read_settings()
         _check_redis(shared.redis_url)
         if asked.check:
             return
-        listener = _listener(settings, asked.fd)
+        listener = _listener(settings, asked.fd, key)
     except Refused as refused:
         sys.stderr.write(f"darkroom gateway: {refused}\n")
         sys.exit(2)
@@ -68,19 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     _raise_file_limit()
     store = RedisJobStore.from_url(shared.redis_url, connections=settings.redis_connections, bell=Bell())
-    _serve(create_app(settings, store=store), settings, listener)
+    _serve(create_app(settings, store=store, key=key), settings, listener)
 
 
-def _read_settings() -> tuple[GatewaySettings, SharedSettings]:
+def _read_settings() -> tuple[GatewaySettings, SharedSettings, Key | None]:
     try:
-        return read(GatewaySettings), read(SharedSettings)
+        settings = read(GatewaySettings)
+        return settings, read(SharedSettings), first_key(settings)
     except SettingsError as error:
         raise Refused(str(error)) from error
 
 
-def _listener(settings: GatewaySettings, fd: int | None) -> socket.socket:
+def _listener(settings: GatewaySettings, fd: int | None, key: Key | None) -> socket.socket:
     if fd is None:
-        _refuse_foreign(settings.host)
+        _refuse_foreign(settings.host, key)
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         try:
             return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
@@ -91,13 +93,13 @@ def _listener(settings: GatewaySettings, fd: int | None) -> socket.socket:
     except OSError as error:
         raise Refused(f"File descriptor {fd} is no socket: {error.strerror}.") from error
     if listener.family != socket.AF_UNIX:
-        _refuse_foreign(str(listener.getsockname()[0]))
+        _refuse_foreign(str(listener.getsockname()[0]), key)
     return listener
 
 
-def _refuse_foreign(host: str) -> None:
-    if not is_loopback(host):
-        raise Refused(f"Without keys Darkroom listens on loopback only, not on {host}.")
+def _refuse_foreign(host: str, key: Key | None) -> None:
+    if key is None and not is_loopback(host):
+        raise Refused(f"Without a key (X_API_KEY or X_API_KEY_FILE) Darkroom listens on loopback only, not on {host}.")
 
 
 def _check_redis(url: str) -> None:

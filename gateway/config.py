@@ -1,17 +1,31 @@
 """What can be set about a gateway, each by an environment variable of its own."""
 
 import ipaddress
+from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class GatewaySettings(BaseSettings):
     """Read once, by the program's start."""
 
-    model_config = SettingsConfigDict(env_prefix="DARKROOM_GATEWAY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_GATEWAY_", frozen=True, extra="forbid", populate_by_name=True
+    )
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; must be loopback while no key exists.")
+    api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="X_API_KEY",
+        description="The first key: with it every call but `/health` needs it, as `X-API-Key` or `Authorization: "
+        "Bearer`. Visible ASCII.",
+    )
+    api_key_file: Path | None = Field(
+        default=None,
+        validation_alias="X_API_KEY_FILE",
+        description="A file that holds the first key, in place of the variable above.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on; without a key it must be loopback.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
     max_body_bytes: int = Field(
         default=15 * 1024 * 1024,

@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from gateway.auth import Key, KeyOnly
 from gateway.config import GatewaySettings
 from gateway.errors import HANDLERS
 from gateway.health import Health
@@ -28,9 +29,11 @@ def create_app(
     *,
     store: JobStore,
     manifests: Sequence[Manifest] = (MOCK,),
+    key: Key | None = None,
 ) -> FastAPI:
     """A gateway over `store`, which it closes at its end. The first of `manifests` is the one that serves.
 
+    With a `key` whoever has it may ask, from wherever; without one only this machine may.
     `app.state.waiters` is who waits, for whoever stops the server.
     """
 
@@ -56,7 +59,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(RequestLine), Middleware(LoopbackOnly)],
+        middleware=[Middleware(RequestLine), Middleware(LoopbackOnly) if key is None else Middleware(KeyOnly, key)],
         exception_handlers={**HANDLERS},
     )
     app.state.settings = settings

@@ -68,7 +68,7 @@ def _route(scope: Scope) -> str | None:
 
 
 class LoopbackOnly:
-    """Refuses what a browser was made to send from elsewhere: while there are no keys, whoever reaches us may act.
+    """Refuses what a browser was made to send from elsewhere: while there is no key, whoever reaches us may act.
 
     A foreign page can reach a server on loopback, by rebinding its name to it or by plain cross-site requests.
     """
@@ -79,7 +79,7 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
         if scope["type"] == "http" and not _is_own(Headers(scope=scope)):
-            error = Forbidden("Without keys only this machine may ask, and no page of another site.")
+            error = Forbidden("Without a key only this machine may ask, and no page of another site.")
             await errors.told(scope, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)

@@ -8,12 +8,17 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.auth import OPEN
 from gateway.errors import MEDIA_TYPE, TABLE
 from gateway.schemas import JobOptions, JobRequest, PayloadRequest, PredictOptions, Problem
 
 _PLACE: Final = "#/components/schemas/{model}"
 _BINARY: Final = {"type": "string", "format": "binary"}
-_ANYWHERE: Final = ("forbidden", "internal-error", "broker-unavailable")
+_ANYWHERE: Final = ("unauthorized", "forbidden", "internal-error", "broker-unavailable")
+_KEY: Final = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
 _WRITTEN: Final = (PayloadRequest, JobRequest, Problem)
 
 BODY_CODES: Final = (
@@ -86,6 +91,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _, schemas = models_json_schema(models, ref_template=_PLACE)
         known = document.setdefault("components", {}).setdefault("schemas", {})
         known.update(schemas.get("$defs", {}))
+        document["components"]["securitySchemes"] = _KEY
+        # Either header, or none where no key is set.
+        document["security"] = [{name: []} for name in _KEY] + [{}]
+        for path in OPEN:
+            document["paths"][path]["get"]["security"] = []
+            document["paths"][path]["get"]["responses"].pop("401")
         _drop_foreign_problems(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -3,6 +3,7 @@
 DarkroomError
 ├── UsageError                  the caller's fault; never retried, wakes nobody
 │   ├── BadRequest              bad-request
+│   ├── Unauthorized            unauthorized
 │   ├── Forbidden               forbidden
 │   ├── NotFound                not-found
 │   │   ├── JobNotFound         job-not-found
@@ -51,6 +52,12 @@ class UsageError(DarkroomError):
 
 class BadRequest(UsageError):
     """The request cannot be understood."""
+
+
+class Unauthorized(UsageError):
+    """The request has no key, or a wrong one."""
+
+    code = "unauthorized"
 
 
 class Forbidden(UsageError):

@@ -3,10 +3,11 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -42,6 +43,22 @@ class InvalidVariable(SettingsError):
     """An environment variable has a value that its setting does not take."""
 
 
+def read_secret(path: Path) -> str:
+    """What a file holds that keeps a secret out of the environment: its text, without the line's end.
+
+    Raises: ValueError with a sentence that does not repeat the text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("the file is no text") from None
+    if not text:
+        raise ValueError("the file is empty")
+    return text
+
+
 class SharedSettings(BaseSettings):
     """Read by gateway and worker alike."""
 
@@ -52,6 +69,23 @@ class SharedSettings(BaseSettings):
         description="Redis (≥ 6.2) or Valkey that keeps jobs: `redis://[:password@]host:port/db` or "
         "`unix://[:password@]/path/to/socket?db=0`.",
     )
+    redis_url_file: Path | None = Field(
+        default=None,
+        description="A file that holds this URL, in place of the variable above: for a URL with a password.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = values.get("redis_url_file")
+        if path is None:
+            return values
+        if "redis_url" in values:
+            raise ValueError("set DARKROOM_REDIS_URL or DARKROOM_REDIS_URL_FILE, not both")
+        try:
+            return {**values, "redis_url": read_secret(Path(path))}
+        except ValueError as error:
+            raise ValueError(f"DARKROOM_REDIS_URL_FILE: {error}") from None
 
     @field_validator("redis_url")
     @classmethod
@@ -68,7 +102,7 @@ def refuse_unknown(settings: type[BaseSettings], environ: Mapping[str, str] | No
     Raises: UnknownVariable with a sentence that names the variable and the nearest known ones.
     """
     prefix = str(settings.model_config.get("env_prefix", ""))
-    known = {f"{prefix}{name}".upper() for name in settings.model_fields}
+    known = {variable(settings, name) for name in settings.model_fields}
     names: Iterable[str] = os.environ if environ is None else environ
     unknown = sorted(name for name in names if name.upper().startswith(prefix) and name.upper() not in known)
     if unknown:
@@ -83,11 +117,21 @@ def read(settings: type[Settings]) -> Settings:
     """
     if settings.model_config.get("extra") == "forbid":
         refuse_unknown(settings)
-    prefix = str(settings.model_config.get("env_prefix", ""))
     try:
         return settings()
     except ValidationError as error:
-        faults = (
-            f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors(include_input=False)
-        )
-        raise InvalidVariable("; ".join(faults)) from error
+        raise InvalidVariable("; ".join(_faults(settings, error))) from error
+
+
+def variable(settings: type[BaseSettings], name: str) -> str:
+    """The environment variable of a setting."""
+    alias = settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{settings.model_config.get('env_prefix', '')}{name}".upper()
+
+
+def _faults(settings: type[BaseSettings], error: ValidationError) -> Iterable[str]:
+    for fault in error.errors(include_input=False):
+        said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+        # What concerns several settings names them itself.
+        name = str(fault["loc"][0]) if fault["loc"] else None
+        yield said if name is None else f"{variable(settings, name) if name in settings.model_fields else name}: {said}"

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic_settings import BaseSettings
 
 from gateway.config import GatewaySettings
-from shared.settings import SharedSettings
+from shared.settings import SharedSettings, variable
 from worker.config import WorkerSettings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
@@ -40,16 +40,14 @@ def rows(settings: type[BaseSettings]) -> list[str]:
 
     Raises: SystemExit for a setting without a description.
     """
-    prefix = str(settings.model_config.get("env_prefix", ""))
     lines = []
     for name, field in settings.model_fields.items():
-        variable = field.validation_alias if isinstance(field.validation_alias, str) else f"{prefix}{name}".upper()
         if not field.description:
             msg = f"{settings.__name__}.{name} has no description"
             raise SystemExit(msg)
         default = field.get_default(call_default_factory=True, validated_data={})
         shown = "required" if field.is_required() else "none" if default in (None, "") else f"`{default}`"
-        lines.append(f"| `{variable}` | {cell(shown)} | {cell(field.description)} |")
+        lines.append(f"| `{variable(settings, name)}` | {cell(shown)} | {cell(field.description)} |")
     return lines
 
 

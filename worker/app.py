@@ -62,7 +62,7 @@ class Process:
             budget=Budget(jobs=settings.budget_jobs, seconds=settings.budget_s, linger_s=settings.linger_s),
             ended=_say,
         )
-        self.presence = Presence(store=store, report=self.report, every_s=settings.beat_s)
+        self.presence = Presence(store=store, report=self.report, every_s=settings.beat_s, file=settings.beat_file)
 
     def report(self) -> WorkerReport:
         """What this process says of itself just now."""

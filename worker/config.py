@@ -1,5 +1,7 @@
 """The worker's settings."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -28,3 +30,7 @@ class WorkerSettings(BaseSettings):
         description="Seconds that a worker stays when the queue is empty; spares a lone client the bell.",
     )
     beat_s: float = Field(default=2.0, gt=0, le=5, description="Seconds between two signs of life.")
+    beat_file: Path | None = Field(
+        default=None,
+        description="A file to touch whenever Redis has taken a sign of life: its age tells a health check the rest.",
+    )

@@ -23,10 +23,13 @@ def resident_bytes() -> int:
 
 
 class Presence:
-    """Beats until stopped. It proves that the process lives, not that its job gets on."""
+    """Beats until stopped, and touches `file` with every beat. That the process lives, not that its job gets on."""
 
-    def __init__(self, *, store: WorkStore, report: Callable[[], WorkerReport], every_s: float) -> None:
+    def __init__(
+        self, *, store: WorkStore, report: Callable[[], WorkerReport], every_s: float, file: Path | None = None
+    ) -> None:
         self._store = store
+        self._file = file
         self._report = report
         self._every_s = every_s
         self._stopped = threading.Event()
@@ -51,6 +54,10 @@ class Presence:
         while not self._stopped.is_set():
             try:
                 self._store.beat(self._report())
+                if self._file is not None:
+                    self._file.touch()
             except TransientError as error:
                 log.warning("beat failed", error=error.code)
+            except OSError as error:
+                log.warning("beat file failed", error=error.strerror)
             self._stopped.wait(self._every_s)

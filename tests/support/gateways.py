@@ -13,6 +13,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from gateway.auth import Key
 from gateway.config import GatewaySettings
 from gateway.main import create_app
 from gateway.waiting import Waiters
@@ -98,10 +99,12 @@ class Gateway:
 
 
 @asynccontextmanager
-async def a_gateway(store: ShakyStore | None = None, **settings: Any) -> AsyncIterator[Gateway]:
+async def a_gateway(
+    store: ShakyStore | None = None, *, key: str | None = None, **settings: Any
+) -> AsyncIterator[Gateway]:
     """A gateway whose clients call it without a socket between."""
     store = store or ShakyStore()
-    app = create_app(GatewaySettings(**settings), store=store)
+    app = create_app(GatewaySettings(**settings), store=store, key=key and Key.of(key))
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

@@ -32,6 +32,10 @@ def refused(redis_url: str = NOBODY, *arguments: str, **variables: str) -> tuple
         ({"DARKROOM_GATEWAY_PORT": "many"}, "DARKROOM_GATEWAY_PORT"),
         ({"DARKROOM_GATEWAY_HOST": "0.0.0.0"}, "loopback"),
         ({"DARKROOM_REDIS_URL": "http://user:s3cr3t@example.org"}, "DARKROOM_REDIS_URL"),
+        ({"DARKROOM_GATEWAY_API_KEY": "s3cr3t"}, "DARKROOM_GATEWAY_API_KEY"),
+        ({"X_API_KEY": "s3cr3t of two words"}, "X_API_KEY"),
+        ({"X_API_KEY": "", "DARKROOM_GATEWAY_HOST": "0.0.0.0"}, "X_API_KEY"),
+        ({"X_API_KEY_FILE": "/nowhere"}, "X_API_KEY_FILE"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence_and_exit_2(variables: dict[str, str], named: str) -> None:
@@ -41,6 +45,28 @@ def test_what_cannot_be_meant_is_one_sentence_and_exit_2(variables: dict[str, st
     assert said.count("\n") == 1
     assert named in said
     assert "s3cr3t" not in said
+
+
+def test_with_a_key_it_listens_beyond_loopback(tmp_path: Path) -> None:
+    port = free_port()
+    key = {"X_API_KEY": "dk_of-this-test"}
+    variables = {"DARKROOM_GATEWAY_HOST": "0.0.0.0", "DARKROOM_GATEWAY_PORT": str(port), **key}
+    with (tmp_path / "log").open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway"], cwd=ROOT, env=environment(NOBODY, **variables), stderr=sink
+        )
+        try:
+            # All of 127/8 is this machine: an address that a listener on 127.0.0.1 alone does not answer.
+            with httpx2.Client(base_url=f"http://127.0.0.2:{port}") as client:
+                until(lambda: answers(client), seconds=30, what="the gateway to answer")
+                refused = client.get("/v1/jobs")
+                taken = client.get("/nothing", headers={"X-API-Key": key["X_API_KEY"]})
+        finally:
+            process.kill()
+            process.wait()
+
+    assert (refused.status_code, taken.status_code) == (401, 404)
+    assert key["X_API_KEY"] not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_a_taken_port_is_one_sentence_and_exit_2() -> None:

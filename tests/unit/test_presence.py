@@ -7,7 +7,7 @@ from shared.errors import BrokerUnavailable
 from shared.memory_store import MemoryStore
 from shared.store import WorkerReport
 from tests.support.jobs import a_report
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 from worker.presence import Presence, resident_bytes
 
 
@@ -49,6 +49,49 @@ async def test_a_store_that_is_away_does_not_end_the_beat() -> None:
     await eventually(seen)
     presence.stop()
     assert store.beats >= 2
+
+
+def test_a_file_is_touched_with_every_beat_that_was_taken(tmp_path: Path) -> None:
+    file = tmp_path / "beat"
+    taken = Path(tmp_path, "taken")
+
+    class Shaky(MemoryStore):
+        down = True
+
+        def beat(self, report: WorkerReport) -> None:
+            if self.down:
+                taken.touch()
+                raise BrokerUnavailable("The job store does not answer just now.")
+            super().beat(report)
+
+    store = Shaky()
+    presence = Presence(store=store, report=a_report, every_s=0.01, file=file)
+    presence.start()
+    until(taken.exists, what="a beat that is not taken")
+    untouched = not file.exists()
+    store.down = False
+    until(file.exists, what="a beat that is taken")
+    first = file.stat().st_mtime_ns
+    until(lambda: file.stat().st_mtime_ns > first, what="another one")
+    presence.stop()
+
+    assert untouched
+
+
+def test_a_file_that_cannot_be_touched_does_not_end_the_beat(tmp_path: Path) -> None:
+    class Counting(MemoryStore):
+        beats = 0
+
+        def beat(self, report: WorkerReport) -> None:
+            self.beats += 1
+
+    store = Counting()
+    presence = Presence(store=store, report=a_report, every_s=0.01, file=tmp_path / "nowhere" / "beat")
+
+    presence.start()
+
+    until(lambda: store.beats > 2, what="a third beat")
+    presence.stop()
 
 
 def test_the_resident_memory_is_this_process_s() -> None:

@@ -1,5 +1,7 @@
 """A variable with our prefix that nobody reads is a typo, not a default."""
 
+from pathlib import Path
+
 import pytest
 
 from shared.settings import InvalidVariable, SharedSettings, UnknownVariable, read, refuse_unknown
@@ -53,6 +55,45 @@ def test_a_redis_is_named_by_host_or_socket(monkeypatch: pytest.MonkeyPatch, url
     monkeypatch.setenv("DARKROOM_REDIS_URL", url)
 
     assert read(SharedSettings).redis_url == url
+
+
+def test_a_redis_with_a_password_is_named_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "redis-url"
+    file.write_text("redis://gateway:s3cret@redis:6379/0\n")
+    monkeypatch.setenv("DARKROOM_REDIS_URL_FILE", str(file))
+
+    assert read(SharedSettings).redis_url == "redis://gateway:s3cret@redis:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read"),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff\xfe", "is no text"),
+        (b"http://s3cret@redis", "a URL like"),
+    ],
+)
+def test_a_file_without_a_redis_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: bytes | None, said: str
+) -> None:
+    file = tmp_path / "redis-url"
+    if text is not None:
+        file.write_bytes(text)
+    monkeypatch.setenv("DARKROOM_REDIS_URL_FILE", str(file))
+
+    with pytest.raises(InvalidVariable, match=f"^DARKROOM_REDIS_URL.*{said}") as caught:
+        read(SharedSettings)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_redis_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://redis")
+    monkeypatch.setenv("DARKROOM_REDIS_URL_FILE", str(tmp_path))
+
+    with pytest.raises(InvalidVariable, match="not both"):
+        read(SharedSettings)
 
 
 @pytest.mark.parametrize(
