@@ -10,6 +10,7 @@ from starlette.types import Receive
 from gateway.bodies import Submission, read_job, read_predict
 from gateway.config import GatewaySettings
 from gateway.health import Health
+from gateway.idempotency import Idempotency
 from gateway.jobs import Jobs
 from gateway.preferences import Preferences, parse
 from gateway.waiting import Patience
@@ -89,11 +90,25 @@ async def _job_body(request: Request, settings: Settings) -> Submission:
     return await read_job(request, limit=settings.max_body_bytes)
 
 
+async def _idempotency(
+    request: Request,
+    idempotency_key: Annotated[
+        list[str] | None,
+        Header(
+            description="The same key with the same picture, model and threshold is the same job, for 24 hours: a "
+            "request whose answer was lost can be sent again. 1 to 255 visible characters, bare or quoted."
+        ),
+    ] = None,
+) -> Idempotency:
+    return Idempotency(idempotency_key or (), request.scope["state"])
+
+
 NoParameters = Depends(_no_parameters)
 """Under `/v1` what is not known is refused, and these calls know no parameter."""
 
 JobRules = Annotated[Jobs, Depends(_jobs)]
 ServiceHealth = Annotated[Health, Depends(_health)]
 CallerHold = Annotated[Hold, Depends(_hold)]
+CallerKey = Annotated[Idempotency, Depends(_idempotency)]
 PredictBody = Annotated[Submission, Depends(_predict_body)]
 JobBody = Annotated[Submission, Depends(_job_body)]

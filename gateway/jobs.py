@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.idempotency import Idempotency
 from gateway.schemas import JobOptions, ListQuery
 from gateway.waiting import Patience, Waiters, leaving
 from shared.errors import BrokerUnavailable, InvalidRequest, JobAlreadyFinished, JobNotFound, ModelNotFound
@@ -71,21 +72,24 @@ class Jobs:
         self._outlook_until = 0.0
         self._asking = asyncio.Lock()
 
-    async def submit(self, image: bytes, options: JobOptions) -> Job:
-        """Queue a picture.
+    async def submit(self, image: bytes, options: JobOptions, key: Idempotency) -> Job:
+        """Queue a picture, or find the job that came with the same key.
 
-        Raises: ModelNotFound, StorageFull.
+        Raises: ModelNotFound, StorageFull, IdempotencyKeyReused, JobExpired.
         """
-        return await self._store.enqueue(self._spec(options), image)
+        return await self._queued(self._spec(options), image, options, key)
 
-    async def classify(self, image: bytes, options: JobOptions, patience: Patience) -> Job:
-        """Queue a picture and wait for its job's end. The job as it then stands; a caller that leaves cancels nothing.
+    async def classify(self, image: bytes, options: JobOptions, key: Idempotency, patience: Patience) -> Job:
+        """The same, and wait for the job's end. The job as it then stands; a caller that leaves cancels nothing.
 
-        Raises: ModelNotFound, StorageFull.
+        Raises: ModelNotFound, StorageFull, IdempotencyKeyReused, JobExpired.
         """
         spec = self._spec(options)
         with self._waiters.register(spec.id) as ending:
-            return await self._settled(await self._store.enqueue(spec, image), ending, patience)
+            job = await self._queued(spec, image, options, key)
+            if job.id == spec.id:
+                return await self._settled(job, ending, patience)
+        return await self.get(job.id, patience)
 
     async def get(self, job_id: str, patience: Patience) -> Job:
         """A job, after waiting for its end.
@@ -161,6 +165,12 @@ class Jobs:
                 # Silence is remembered too: else every caller in turn would wait for the same timeout.
                 self._outlook_until = time.monotonic() + _FRESH_S
             return self._outlook
+
+    async def _queued(self, spec: JobSpec, image: bytes, options: JobOptions, key: Idempotency) -> Job:
+        job = await self._store.enqueue(spec, image, key.once(image, options))
+        if job.id != spec.id:
+            key.replayed()
+        return job
 
     def _spec(self, options: JobOptions) -> JobSpec:
         model = self._serving.name if options.model is None else options.model

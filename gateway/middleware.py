@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.config import is_loopback
+from gateway.idempotency import was_replayed
 from shared.errors import Forbidden, InternalError
 
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
@@ -43,6 +44,9 @@ class RequestLine:
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                # Of every answer, an error's too: it is the earlier job's.
+                if was_replayed(scope["state"]):
+                    headers["Idempotency-Replayed"] = "true"
             elif asked == "HEAD":
                 message = {**message, "body": b""}
             await send(message)

@@ -17,6 +17,7 @@ DarkroomError
 │   ├── InvalidBase64           invalid-base64
 │   ├── InvalidImage            invalid-image
 │   ├── OutOfMemory             out-of-memory
+│   ├── IdempotencyKeyReused    idempotency-key-reused
 │   ├── UnsupportedMediaType    unsupported-media-type
 │   ├── UnsupportedImageFormat  unsupported-image-format
 │   └── TooLarge                carries `limit` and `actual`
@@ -140,6 +141,12 @@ class OutOfMemory(UsageError):
     """Decoding the image needs more memory than a worker has."""
 
     code = "out-of-memory"
+
+
+class IdempotencyKeyReused(UsageError):
+    """The idempotency key already stands for another request."""
+
+    code = "idempotency-key-reused"
 
 
 class UnsupportedMediaType(UsageError):

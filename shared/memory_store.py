@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.clock import epoch_us
-from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Answer, Claim, Job, JobSpec, JobState, Outcome
-from shared.store import TOMBSTONE_S, WORKER_TTL_S, Overview, Page, WorkerReport, WorkerSighting
+from shared.store import ONCE_S, TOMBSTONE_S, WORKER_TTL_S, Once, Overview, Page, WorkerReport, WorkerSighting
 
 
 @dataclass(slots=True)
@@ -36,6 +36,7 @@ class MemoryStore:
         self._records: dict[str, _Record] = {}
         self._pictures: dict[str, bytes] = {}
         self._tombs: dict[str, tuple[str, int]] = {}
+        self._onces: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._ended = dict.fromkeys((state for state in JobState if state.done), 0)
         self._workers: dict[str, tuple[WorkerReport, int]] = {}
         self._numbers = 0
@@ -44,12 +45,18 @@ class MemoryStore:
 
     # The gateway's view
 
-    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+    async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """See `JobStore.enqueue`."""
         with self._lock:
+            now = self._now_us()
+            if once is not None:
+                first, fingerprint, until = self._onces.get((spec.owner, once.key), ("", "", 0))
+                if now < until and first != spec.id:
+                    return self._first(first, spec.owner, same=fingerprint == once.fingerprint)
             if spec.id not in self._records:
+                if once is not None:
+                    self._onces[spec.owner, once.key] = (spec.id, once.fingerprint, now + ONCE_S * 1_000_000)
                 self._numbers += 1
-                now = self._now_us()
                 job = Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=now)
                 self._records[spec.id] = _Record(
                     job=job,
@@ -228,6 +235,14 @@ class MemoryStore:
     def _line(self) -> list[_Record]:
         waiting = [record for record in self._records.values() if record.job.state is JobState.QUEUED]
         return sorted(waiting, key=lambda record: record.place)
+
+    def _first(self, job_id: str, owner: str, *, same: bool) -> Job:
+        if not same:
+            raise IdempotencyKeyReused("The idempotency key came before, with another request.")
+        try:
+            return self._seen(self._owned(job_id, owner))
+        except JobNotFound:
+            raise JobExpired("The job that this idempotency key stands for is gone.") from None
 
     def _seen(self, record: _Record) -> Job:
         if record.job.state is not JobState.QUEUED:

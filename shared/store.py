@@ -16,6 +16,9 @@ WORKER_TTL_S = 10
 TOMBSTONE_S = 24 * 3600
 """For so many seconds after a record ran out its id is still known as expired."""
 
+ONCE_S = 24 * 3600
+"""For so many seconds an idempotency key stands for the job that first came with it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
@@ -61,13 +64,27 @@ class Page:
     next_before: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """That a job is wanted once, however often it is asked for.
+
+    `key` is a digest of the caller's idempotency key, `fingerprint` one of what the caller asked for.
+    """
+
+    key: str
+    fingerprint: str
+
+
 class JobStore(Protocol):
     """The gateway's view. Methods that take an `owner` treat another owner's job as absent."""
 
-    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+    async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """Keep the picture, write the record, queue the job, ring if too few bells hang. Idempotent on the id.
 
-        Raises: StorageFull.
+        Where the owner's `once` came before, nothing is queued, and the job is the one that came with it first.
+
+        Raises: StorageFull. Where `once` came before: IdempotencyKeyReused if its fingerprint was another, JobExpired
+        if that job is gone.
         """
 
     async def get(self, job_id: str, owner: str) -> Job:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, JobRules, PredictBody
+from gateway.dependencies import CallerHold, CallerKey, JobRules, PredictBody
 from gateway.openapi import BODY_CODES, picture_body, problems
 from gateway.schemas import ClassificationResponse, JobView, PayloadRequest, PredictOptions
 
@@ -18,6 +18,8 @@ router = APIRouter(tags=["predict"])
         202: {"model": JobView, "description": "The wait ran out; the job goes on at `Location`."},
         **problems(
             *BODY_CODES,
+            "idempotency-key-reused",
+            "job-expired",
             "job-not-found",
             "job-canceled",
             "deadline-exceeded",
@@ -30,7 +32,7 @@ router = APIRouter(tags=["predict"])
     },
     openapi_extra=picture_body(PayloadRequest, PredictOptions),
 )
-async def predict(picture: PredictBody, hold: CallerHold, jobs: JobRules) -> Response:
+async def predict(key: CallerKey, picture: PredictBody, hold: CallerHold, jobs: JobRules) -> Response:
     """200 is the final answer. A caller that leaves does not cancel the job."""
-    job = await jobs.classify(picture.image, picture.options, patience := hold.for_answer())
+    job = await jobs.classify(picture.image, picture.options, key, patience := hold.for_answer())
     return await answers.result(job, jobs, patience)

@@ -8,6 +8,7 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:waiting            zset    the same ids by number, to tell the oldest; as long as they wait
     darkroom:leases             zset    ids being worked on, by the end of their lease; as long as they run
     darkroom:slot:<worker>      string  "number id" of its latest claim, so that asking twice claims once; `SLOT_TTL_S`
+    darkroom:once:<owner>:<key> string  "id fingerprint" of the job that first came with an idempotency key; `ONCE_S`
     darkroom:jobs:<owner>       zset    an owner's ids by number, for lists; an id goes with its tombstone
     darkroom:ends               zset    "owner id" of ended jobs by the moment their tombstone goes
     darkroom:counts             hash    how many jobs ever ended in each state; for ever
@@ -22,7 +23,7 @@ Times are microseconds of the server's clock: no other clock decides anything.
 
 from typing import Final
 
-from shared.store import TOMBSTONE_S, WORKER_TTL_S
+from shared.store import ONCE_S, TOMBSTONE_S, WORKER_TTL_S
 
 JOB: Final = "darkroom:job:"
 PICTURE: Final = "darkroom:picture:"
@@ -30,6 +31,7 @@ QUEUE: Final = "darkroom:queue"
 LEASES: Final = "darkroom:leases"
 WAITING: Final = "darkroom:waiting"
 SLOT: Final = "darkroom:slot:"
+ONCE: Final = "darkroom:once:"
 JOBS: Final = "darkroom:jobs:"
 ENDS: Final = "darkroom:ends"
 COUNTS: Final = "darkroom:counts"
@@ -47,6 +49,12 @@ SLOT_TTL_S: Final = 3600
 
 MOST_EXPIRED: Final = 500
 """One claim ends so many expired jobs at most, so that no script holds up all others for long."""
+
+FIRST: Final = b"first"
+"""How an enqueueing begins its answer when the job came before; that one's id follows."""
+
+REUSED: Final = b"reused"
+"""The same when what came before was another request."""
 
 AGAIN: Final = b"again"
 """What a claim answers that met more expired jobs than that: ask again."""
@@ -137,10 +145,20 @@ ENQUEUE: Final = (
     _CLOCK
     + _RING
     + f"""
--- ARGV: id, spec, owner, places, queue_ttl_ms, result_ttl_ms, bell. Answers {{created_us, position}}.
+-- ARGV: id, spec, owner, places, queue_ttl_ms, result_ttl_ms, bell, idempotency key or '', fingerprint.
+-- Answers {{created_us, position}}, {{'first', id}} or {{'reused'}}.
 -- The picture was set just before, in the same pipeline; without it there is no job.
 local id, owner = ARGV[1], ARGV[3]
 local record = '{JOB}' .. id
+local once = '{ONCE}' .. owner .. ':' .. ARGV[8]
+if ARGV[8] ~= '' then
+  local first, fingerprint = string.match(redis.call('GET', once) or '', '^(.*) (.*)$')
+  if first and first ~= id then
+    redis.call('UNLINK', '{PICTURE}' .. id)
+    if fingerprint ~= ARGV[9] then return {{'{REUSED.decode()}'}} end
+    return {{'{FIRST.decode()}', first}}
+  end
+end
 if redis.call('EXISTS', '{PICTURE}' .. id) == 0 then return redis.error_reply('NOPICTURE it was not kept') end
 local now = clock()
 if redis.call('EXISTS', record) == 0 then
@@ -151,6 +169,7 @@ if redis.call('EXISTS', record) == 0 then
   redis.call('ZADD', '{QUEUE}', number + ARGV[4], id)
   redis.call('ZADD', '{WAITING}', number, id)
   redis.call('ZADD', '{JOBS}' .. owner, number, id)
+  if ARGV[8] ~= '' then redis.call('SET', once, id .. ' ' .. ARGV[9], 'EX', {ONCE_S}) end
   ring(ARGV[7])
   -- Two tombstones go with every job that comes, so none is ever left to pile up.
   for _, tomb in ipairs(redis.call('ZRANGE', '{ENDS}', '-inf', text(now), 'BYSCORE', 'LIMIT', 0, 2)) do

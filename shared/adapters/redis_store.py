@@ -9,9 +9,9 @@ from redis.exceptions import NoScriptError
 from shared.adapters import keys
 from shared.adapters.connections import for_gateway, for_listening, in_time, translated
 from shared.adapters.records import dump_spec, load_job, load_report
-from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
-from shared.store import WORKER_TTL_S, Overview, Page, WorkerSighting
+from shared.store import WORKER_TTL_S, Once, Overview, Page, WorkerSighting
 
 PICTURE_SLACK_MS: Final = 600_000
 """A picture may stay so much longer than its job may wait, so that the last claim still finds it."""
@@ -37,7 +37,7 @@ class RedisJobStore:
         """Connect lazily to the server at `url`, with at most `connections` connections and one more that listens."""
         return cls(for_gateway(url, connections=connections), for_listening(url), bell)
 
-    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+    async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """See `JobStore.enqueue`: one round trip."""
         args: list[bytes | str | float] = [
             spec.id,
@@ -47,27 +47,38 @@ class RedisJobStore:
             spec.queue_ttl_ms,
             spec.result_ttl_ms,
             self._bell(),
+            "" if once is None else once.key,
+            "" if once is None else once.fingerprint,
         ]
         async with in_time():
             try:
-                created, rank = await self._keep(spec, image, args, taught=True)
+                answer = await self._keep(spec, image, args, taught=True)
             except NoScriptError:
-                created, rank = await self._keep(spec, image, args, taught=False)
+                answer = await self._keep(spec, image, args, taught=False)
+        if answer == [keys.REUSED]:
+            raise IdempotencyKeyReused("The idempotency key came before, with another request.")
+        if answer[0] == keys.FIRST:
+            return await self._first(answer[1].decode(), spec.owner)
+        created, rank = answer
         if rank is None:
             return await self.get(spec.id, spec.owner)
         return Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=int(created), position=int(rank) + 1)
 
-    async def _keep(
-        self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool
-    ) -> tuple[bytes, int | None]:
+    async def _first(self, job_id: str, owner: str) -> Job:
+        try:
+            return await self.get(job_id, owner)
+        except JobNotFound:
+            raise JobExpired("The job that this idempotency key stands for is gone.") from None
+
+    async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=spec.queue_ttl_ms + PICTURE_SLACK_MS)
         if taught:
             pipeline.evalsha(self._enqueue.sha, 0, *args)
         else:
             pipeline.eval(keys.ENQUEUE, 0, *args)
-        _, (created, rank) = await pipeline.execute()
-        return created, rank
+        _, answer = await pipeline.execute()
+        return list(answer)
 
     async def get(self, job_id: str, owner: str) -> Job:
         """See `JobStore.get`: one round trip."""

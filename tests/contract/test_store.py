@@ -10,10 +10,10 @@ import pytest
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.errors import JobExpired, JobNotFound, JobRunning
+from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
 from shared.jobs import Claim, Job, JobState, Priority
 from shared.memory_store import MemoryStore
-from shared.store import JobStore, WorkStore
+from shared.store import JobStore, Once, WorkStore
 from tests.support.jobs import PICTURE, a_failure, a_report, a_spec, an_answer
 from tests.support.waiting import eventually
 
@@ -419,3 +419,71 @@ async def test_a_bell_rings_for_a_worker_that_lingers(both: Both) -> None:
     await both.queued()
 
     assert both.work.linger(0.5)
+
+
+ONCE = Once(key="k1", fingerprint="f1")
+
+
+async def test_what_is_asked_for_once_is_one_job_however_often_it_comes(both: Both) -> None:
+    first = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    again = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    assert again == first
+    assert both.work.claim("w1") is not None
+    assert both.work.claim("w2") is None
+
+
+async def test_the_first_job_is_found_in_whatever_state_it_is(both: Both) -> None:
+    first = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+    claim = both.work.claim("w1")
+    assert claim is not None
+    running = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+
+    ended = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    assert (running.id, running.state) == (first.id, JobState.RUNNING)
+    assert (ended.id, ended.state) == (first.id, JobState.SUCCEEDED)
+    assert both.work.claim("w1") is None
+
+
+async def test_the_same_key_with_another_request_is_refused_and_queues_nothing(both: Both) -> None:
+    await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    with pytest.raises(IdempotencyKeyReused):
+        await both.jobs.enqueue(a_spec(), PICTURE, replace(ONCE, fingerprint="f2"))
+
+    assert (await both.jobs.overview()).jobs[JobState.QUEUED] == 1
+
+
+async def test_another_owner_s_key_is_another_key(both: Both) -> None:
+    first = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    other = await both.jobs.enqueue(a_spec(owner="somebody"), PICTURE, replace(ONCE, fingerprint="f2"))
+
+    assert other.id != first.id
+    assert (await both.jobs.overview()).jobs[JobState.QUEUED] == 2
+
+
+async def test_a_key_whose_job_is_gone_says_so_and_queues_nothing(both: Both) -> None:
+    first = await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+    await both.jobs.delete(first.id, first.spec.owner)
+
+    with pytest.raises(JobExpired):
+        await both.jobs.enqueue(a_spec(), PICTURE, ONCE)
+
+    assert both.work.claim("w1") is None
+
+
+async def test_many_at_the_same_time_with_one_key_are_one_job(both: Both) -> None:
+    jobs = await asyncio.gather(*(both.jobs.enqueue(a_spec(), PICTURE, ONCE) for _ in range(20)))
+
+    assert len({job.id for job in jobs}) == 1
+    assert (await both.jobs.overview()).jobs[JobState.QUEUED] == 1
+
+
+async def test_a_job_without_a_key_is_always_a_new_one(both: Both) -> None:
+    jobs = [await both.queued() for _ in range(3)]
+
+    assert len({job.id for job in jobs}) == 3

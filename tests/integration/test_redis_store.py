@@ -16,8 +16,9 @@ from shared.adapters import keys
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.errors import BrokerUnavailable, JobExpired, JobNotFound, StorageFull
+from shared.errors import BrokerUnavailable, IdempotencyKeyReused, JobExpired, JobNotFound, StorageFull
 from shared.jobs import Claim, JobState, Outcome
+from shared.store import Once
 from tests.support.jobs import PICTURE, a_report, a_spec, an_answer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -396,3 +397,51 @@ async def test_a_redis_that_may_lose_jobs_is_named(tmp_path: Path) -> None:
     assert "noeviction" in faults[1]
     await store.close()
     server.stop()
+
+
+async def test_a_job_that_came_before_leaves_nothing_of_the_second_request(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    once = Once(key="k1", fingerprint="f1")
+    await jobs.enqueue(a_spec(), PICTURE, once)
+    with empty_redis.client() as client:
+        before = set(client.keys())
+
+        await jobs.enqueue(a_spec(), PICTURE, once)
+        with pytest.raises(IdempotencyKeyReused):
+            await jobs.enqueue(a_spec(), PICTURE, Once(key="k1", fingerprint="f2"))
+
+        assert set(client.keys()) == before
+
+
+async def test_a_key_stands_for_its_job_for_a_day_from_the_first_request_on(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    once = Once(key="k1", fingerprint="f1")
+    first = await jobs.enqueue(a_spec(), PICTURE, once)
+    with empty_redis.client() as client:
+        kept_s = client.ttl(f"{keys.ONCE}anonymous:k1")
+        client.expire(f"{keys.ONCE}anonymous:k1", 60)
+        await jobs.enqueue(a_spec(), PICTURE, once)
+        left_s = client.ttl(f"{keys.ONCE}anonymous:k1")
+        client.delete(f"{keys.ONCE}anonymous:k1")
+
+    later = await jobs.enqueue(a_spec(), PICTURE, once)
+
+    assert 24 * 3600 - 60 < kept_s <= 24 * 3600
+    assert left_s <= 60
+    assert later.id != first.id
+
+
+async def test_an_enqueue_with_a_key_said_again_after_a_lost_answer_keeps_its_picture(
+    jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    spec, once = a_spec(), Once(key="k1", fingerprint="f1")
+
+    first = await jobs.enqueue(spec, PICTURE, once)
+    again = await jobs.enqueue(spec, PICTURE, once)
+    claim = work.claim("w1")
+
+    assert again == first
+    assert claim is not None
+    assert claim.image == PICTURE

@@ -20,7 +20,7 @@ from gateway.waiting import Waiters
 from shared.errors import BrokerUnavailable
 from shared.jobs import Claim, Job, JobSpec, Outcome
 from shared.memory_store import MemoryStore
-from shared.store import Overview
+from shared.store import Once, Overview
 from tests.support.jobs import an_answer
 from tests.support.pictures import a_png
 from tests.support.waiting import until
@@ -46,9 +46,9 @@ class ShakyStore(MemoryStore):
         if self.down:
             raise BrokerUnavailable("The job store does not answer just now.")
 
-    async def enqueue(self, spec: JobSpec, image: bytes) -> Job:
+    async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         self._answer()
-        return await super().enqueue(spec, image)
+        return await super().enqueue(spec, image, once)
 
     async def get(self, job_id: str, owner: str) -> Job:
         self._answer()
@@ -104,7 +104,7 @@ async def a_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway whose clients call it without a socket between."""
     store = store or ShakyStore()
-    app = create_app(GatewaySettings(**settings), store=store, key=key and Key.of(key))
+    app = create_app(GatewaySettings(**settings), store=store, key=None if key is None else Key.of(key))
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
