@@ -1,7 +1,7 @@
 """Darkroom for programs on asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -9,34 +9,69 @@ import httpx2
 
 from darkroom import exchanges
 from darkroom.errors import ConnectionFailed
-from darkroom.exchanges import Exchange, Request, Wishes
+from darkroom.exchanges import Exchange, Pace, Request, Wishes
+from darkroom.outcomes import in_tasks, several
 from darkroom.pictures import Picture, read_picture
-from darkroom.transport import DEFAULT_URL, arguments, options, page_size, translated
-from darkroom.types import Classification, Job, Status
+from darkroom.transport import (
+    DEFAULT_URL,
+    arguments,
+    idempotency_key_or_new,
+    options,
+    page_size,
+    place,
+    seconds,
+    translated,
+)
+from darkroom.types import Classification, Job, Outcome, Status
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """`Client` for asyncio: the same calls, answers and errors, each awaited. Use it in an `async with` statement."""
+    """`Client` for asyncio: the same calls, answers and errors, each awaited. Use it in an `async with` statement.
+
+    >>> import asyncio
+    >>> from darkroom import AsyncClient
+    >>> async def main():
+    ...     async with AsyncClient() as client:
+    ...         job = await client.submit("cat.png")
+    ...         done = await client.wait(job)
+    ...         print(done.status, done.result.best.label)
+    >>> asyncio.run(main())
+    succeeded Mammal
+    """
 
     def __init__(
         self,
         url: str = DEFAULT_URL,
         *,
+        key: str | None = None,
         timeout: float = 10.0,
+        retries: int = 2,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._timeout = timeout
-        self._http = httpx2.AsyncClient(**options(url), transport=transport)
+        made = options(url, key)
+        self._timeout = seconds(timeout)
+        self._pace = Pace(retries=retries)
+        self._http = httpx2.AsyncClient(**made, transport=transport)
 
-    async def submit(self, image: Picture, **wishes: Unpack[Wishes]) -> Job:
-        """Hand over a picture (a path, bytes or a binary file) with `Wishes`; the job goes on by itself."""
-        return await self._carry(exchanges.submit(await asyncio.to_thread(read_picture, image), wishes))
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({place(self._http.base_url)!r})"
+
+    async def submit(self, image: Picture, *, idempotency_key: str | None = None, **wishes: Unpack[Wishes]) -> Job:
+        """Hand over a picture (a path, bytes or a binary file) with `Wishes`; the job goes on by itself.
+
+        Within 24 hours the same `idempotency_key` with the same picture, model and threshold is the same job.
+
+        Raises: IdempotencyKeyReused when it stands for something else; InvalidKey when no header can carry it.
+        """
+        name = idempotency_key_or_new(idempotency_key)
+        data = await asyncio.to_thread(read_picture, image)
+        return await self._carry(exchanges.submit(data, wishes, name, self._pace))
 
     async def job(self, job_id: str) -> Job:
         """A job as it stands."""
-        return await self._carry(exchanges.look(job_id))
+        return await self._carry(exchanges.look(job_id, self._pace))
 
     # In both calls it is the server that ends a wait, and a WaitTimeout tells of the job: no case for asyncio.timeout.
     async def wait(self, job: Job | str, *, timeout: float = 60.0) -> Job:  # noqa: ASYNC109
@@ -44,7 +79,7 @@ class AsyncClient:
 
         Raises: WaitTimeout after `timeout` seconds; the job goes on.
         """
-        return await self._carry(exchanges.wait(exchanges.id_of(job), timeout))
+        return await self._carry(exchanges.wait(exchanges.id_of(job), timeout, self._pace))
 
     async def result(
         self,
@@ -57,7 +92,7 @@ class AsyncClient:
 
         Raises: JobNotDone while it runs; its own typed error where it failed.
         """
-        return await self._carry(exchanges.result(exchanges.id_of(job), confidence_threshold, top_k))
+        return await self._carry(exchanges.result(exchanges.id_of(job), confidence_threshold, top_k, self._pace))
 
     async def classify(
         self,
@@ -65,27 +100,83 @@ class AsyncClient:
         *,
         confidence_threshold: float = 0.5,
         timeout: float = 60.0,  # noqa: ASYNC109
+        idempotency_key: str | None = None,
     ) -> Classification:
         """What a picture shows.
 
+        Within 24 hours the same `idempotency_key` with the same picture and threshold is the same answer.
+
         Raises: WaitTimeout after `timeout` seconds; the job goes on. The job's typed error where it failed.
         """
+        name = idempotency_key_or_new(idempotency_key)
         data = await asyncio.to_thread(read_picture, image)
-        return await self._carry(exchanges.classify(data, confidence_threshold, timeout))
+        return await self._carry(exchanges.classify(data, confidence_threshold, timeout, name, self._pace))
+
+    async def classify_many(
+        self,
+        images: Iterable[Picture],
+        *,
+        confidence_threshold: float = 0.5,
+        timeout: float = 60.0,  # noqa: ASYNC109
+        concurrency: int = 8,
+    ) -> list[Outcome]:
+        """What became of each picture, in the order given; see `classify_each`.
+
+        >>> async def main():
+        ...     async with AsyncClient() as client:
+        ...         for outcome in await client.classify_many(["cat.png", "owl.png"]):
+        ...             print(outcome.image, outcome.unwrap().best.label)
+        >>> asyncio.run(main())
+        cat.png Mammal
+        owl.png Bird
+        """
+        each = self.classify_each(
+            images, confidence_threshold=confidence_threshold, timeout=timeout, concurrency=concurrency
+        )
+        return sorted([outcome async for outcome in each], key=lambda outcome: outcome.index)
+
+    def classify_each(
+        self,
+        images: Iterable[Picture],
+        *,
+        confidence_threshold: float = 0.5,
+        timeout: float = 60.0,
+        concurrency: int = 8,
+    ) -> AsyncIterator[Outcome]:
+        """What became of each picture, as they finish: `concurrency` at a time, each within `timeout` seconds.
+
+        A picture that fails has its error for an outcome, and the others go on. `images` may be endless: a picture is
+        taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on.
+
+        Raises: ConnectionFailed, and stops, where no server can be reached.
+
+        >>> async def main():
+        ...     async with AsyncClient() as client:
+        ...         async for outcome in client.classify_each(["cat.png", "nowhere.png"], concurrency=1):
+        ...             print(outcome.image, outcome.error is None)
+        >>> asyncio.run(main())
+        cat.png True
+        nowhere.png False
+        """
+
+        async def classify(image: Picture) -> Classification:
+            return await self.classify(image, confidence_threshold=confidence_threshold, timeout=timeout)
+
+        return in_tasks(several(images, concurrency), classify, concurrency=concurrency)
 
     async def cancel(self, job: Job | str) -> Job:
         """Ask a job to stop; one that is running may take a moment, see `done`.
 
-        Raises: Conflict when it has ended.
+        Raises: JobAlreadyFinished.
         """
-        return await self._carry(exchanges.cancel(exchanges.id_of(job)))
+        return await self._carry(exchanges.cancel(exchanges.id_of(job), self._pace))
 
     async def delete(self, job: Job | str) -> None:
         """Erase a job, its picture and its result.
 
-        Raises: Conflict while it runs.
+        Raises: JobRunning.
         """
-        await self._carry(exchanges.delete(exchanges.id_of(job)))
+        await self._carry(exchanges.delete(exchanges.id_of(job), self._pace))
 
     async def jobs(
         self, *, status: str | None = None, model: str | None = None, limit: int | None = None
@@ -93,7 +184,7 @@ class AsyncClient:
         """Jobs, newest first, at most `limit` of them, fetched page by page."""
         cursor, left = None, limit
         while left is None or left > 0:
-            page = await self._carry(exchanges.page(status, model, page_size(left), cursor))
+            page = await self._carry(exchanges.page(status, model, page_size(left), cursor, self._pace))
             for job in page.jobs[:left]:
                 yield job
             left = None if left is None else left - len(page.jobs)
@@ -103,7 +194,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """The service at a glance."""
-        return await self._carry(exchanges.status())
+        return await self._carry(exchanges.status(self._pace))
 
     async def ready(self) -> bool:
         """Whether the service can classify now."""

@@ -1,73 +1,117 @@
-"""The command `darkroom`. Exit status: 0 good, 1 something failed, 2 wrong use, 3 no server there."""
+"""The command `darkroom`: its words and options. What each command does stands in `darkroom.commands`."""
 
-import asyncio
-import json
+# Those come with HTTP and tables, which help and completion do without; and every option is a parameter.
+# ruff: noqa: PLC0415, PLR0913
+
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, Literal
 
 import typer
 
-from darkroom.async_client import AsyncClient
-from darkroom.client import Client
-from darkroom.errors import ConnectionFailed, DarkroomError, InvalidUrl
-from darkroom.folders import find_pictures
-from darkroom.rows import Row, classify_all
-from darkroom.tables import job_table, out, progress_of, results_table, status_table
-from darkroom.transport import DEFAULT_URL
+from darkroom.exits import MEANINGS, MISUSED, foreseen, leave
+from darkroom.keys import KEY, KEY_FILE
 
-FAILED: Final = 1
-MISUSED: Final = 2
-UNREACHABLE: Final = 3
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
-Url = Annotated[str, typer.Option(envvar="DARKROOM_URL", help="Where Darkroom is.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str, typer.Option(envvar="DARKROOM_URL", show_envvar=True, metavar="URL", help="Where Darkroom is.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar=KEY_FILE, show_envvar=True, metavar="PATH", help=f"A file that holds the key, if {KEY} does not."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILES", help="Pictures, or folders to look for pictures in.")]
+Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Jobs' ids; - reads them from stdin.")]
+Threshold = Annotated[float, typer.Option(min=0, max=1, metavar="NUMBER", help="Least confidence to be told.")]
 
 main = typer.Typer(
     name="darkroom",
     help="Pictures in, their classes out.",
+    epilog="Exit status: " + "; ".join(f"{number} {meaning}" for number, meaning in MEANINGS.items()) + ".",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help starts in a fifth of the time, and is the same everywhere.
+    rich_markup_mode=None,
 )
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"darkroom {version('darkroom')}")
+        raise typer.Exit
+
+
+@main.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @main.command()
 def classify(
-    files: Annotated[list[Path], typer.Argument(help="Pictures, or folders to look for pictures in.")],
+    files: Files,
     *,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least confidence to be told.")] = 0.5,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for each picture.")] = 60.0,
+    threshold: Threshold = 0.5,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait for each picture.")] = 60.0,
     url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify pictures. One that cannot be classified is a row with its reason, and exit status 1."""
-    pictures = find_pictures(files)
-    if not pictures:
-        _leave("There are no pictures in there.", MISUSED)
-    with _foreseen():
-        rows = asyncio.run(_classify(pictures, threshold, timeout, url))
-    if as_json:
-        _print_json([asdict(row) for row in rows])
-    else:
-        out().print(results_table(rows))
-    raise typer.Exit(FAILED if any(row.error for row in rows) else 0)
+    """Classify pictures and wait for the answers. One that cannot be classified is a row with its reason."""
+    from darkroom import commands
+
+    server = commands.Server(url=url, key_file=key_file)
+    with foreseen():
+        _end(commands.classify(server, files, threshold=threshold, timeout_s=timeout, as_json=as_json))
 
 
 @main.command()
-def status(*, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Show what the service is doing."""
-    with _foreseen(), Client(url) as client:
-        found = client.status()
-    if as_json:
-        _print_json(asdict(found))
-    else:
-        out().print(status_table(found))
+def submit(
+    files: Files,
+    *,
+    threshold: Threshold = 0.5,
+    priority: Annotated[Literal["high", "normal", "low"], typer.Option(help="How early the jobs may go.")] = "normal",
+    top_k: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most predictions wanted, all unless given.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand over pictures; print their jobs' ids. They go on by themselves: see `wait`."""
+    from darkroom import commands
+    from darkroom.exchanges import Wishes
+
+    server = commands.Server(url=url, key_file=key_file)
+    wishes: Wishes = {"confidence_threshold": threshold, "priority": priority, "top_k": top_k}
+    with foreseen():
+        _end(commands.submit(server, files, wishes, as_json=as_json))
+
+
+@main.command()
+def wait(
+    ids: Ids,
+    *,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait for all of them.")] = 60.0,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until jobs are done, and show them. Those that are not done in time go on."""
+    from darkroom import commands
+
+    server = commands.Server(url=url, key_file=key_file)
+    with foreseen():
+        _end(commands.wait(server, ids, timeout_s=timeout, as_json=as_json))
 
 
 @main.command()
@@ -75,65 +119,92 @@ def job(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="A job's id.")],
     *,
     url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a job as it stands."""
-    with _foreseen(), Client(url) as client:
-        found = client.job(job_id)
-    if as_json:
-        _print_json(asdict(found))
-    else:
-        out().print(job_table(found))
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.job(commands.Server(url=url, key_file=key_file), job_id, as_json=as_json))
+
+
+@main.command()
+def jobs(
+    *,
+    status: Annotated[
+        Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | None,
+        typer.Option(help="Only those in this state."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this model.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most jobs to show.")] = 20,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    from darkroom import commands
+
+    server = commands.Server(url=url, key_file=key_file)
+    with foreseen():
+        _end(commands.jobs(server, status=status, model=model, limit=limit, as_json=as_json))
+
+
+@main.command()
+def cancel(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
+    """Ask jobs to stop; tell how each stands. A job that runs may take a moment."""
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.cancel(commands.Server(url=url, key_file=key_file), ids, as_json=as_json))
+
+
+@main.command()
+def delete(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
+    """Erase jobs, their pictures and results. One that runs has to be canceled first."""
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.delete(commands.Server(url=url, key_file=key_file), ids, as_json=as_json))
+
+
+@main.command()
+def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
+    """Show what the service is doing."""
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.status(commands.Server(url=url, key_file=key_file), as_json=as_json))
 
 
 @main.command()
 def up(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Worker programs, one picture at a time each.")] = 2,
-    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway programs on the one port.")] = 1,
-    data: Annotated[Path, typer.Option(help="Where the private Redis keeps its data.")] = Path(".darkroom"),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port on 127.0.0.1; 0 takes a free one.")
+    ] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Worker programs, one picture at a time each.")
+    ] = 2,
+    gateways: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Gateway programs on the one port.")] = 1,
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the private Redis keeps its data.")] = Path(
+        ".darkroom"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Tell the URL as one line of JSON.")] = False,
 ) -> None:
-    """Run Darkroom here until Ctrl-C: gateways, workers and, unless DARKROOM_REDIS_URL is set, a private Redis."""
+    """Run Darkroom here until Ctrl-C. Gateways, workers and, unless DARKROOM_REDIS_URL is set, a private Redis."""
     if not sys.platform.startswith("linux"):
-        _leave("`darkroom up` runs on Linux only; elsewhere use docker compose.", MISUSED)
+        leave("`darkroom up` runs on Linux only; elsewhere use docker compose.", MISUSED)
     # It needs Linux, which the other commands do not.
-    from darkroom import up as running  # noqa: PLC0415
+    from darkroom import up as running
 
     try:
         running.refuse_missing_parts()
     except running.Refused as refused:
-        _leave(str(refused), MISUSED)
-    stack = running.Stack(port=port, workers=workers, gateways=gateways, data=data)
-    raise typer.Exit(running.up(stack, os.environ))
+        leave(str(refused), MISUSED)
+    stack = running.Stack(port=port, workers=workers, gateways=gateways, data=data, as_json=as_json)
+    _end(running.up(stack, os.environ))
 
 
-async def _classify(pictures: list[Path], threshold: float, timeout_s: float, url: str) -> list[Row]:
-    async with AsyncClient(url) as client:
-        with progress_of(len(pictures)) as advance:
-            return await classify_all(client, pictures, threshold=threshold, timeout_s=timeout_s, advance=advance)
-
-
-@contextmanager
-def _foreseen() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionFailed as error:
-        _leave(f"{error} Is it running? `darkroom up` starts one.", UNREACHABLE)
-    except InvalidUrl as error:
-        _leave(str(error), MISUSED)
-    except DarkroomError as error:
-        _leave(str(error), FAILED)
-
-
-def _leave(sentence: str, exit_status: int) -> NoReturn:
-    typer.echo(f"darkroom: {sentence}", err=True)
+def _end(exit_status: int) -> None:
     raise typer.Exit(exit_status)
-
-
-def _print_json(document: Any) -> None:
-    def text(value: object) -> str:
-        assert isinstance(value, datetime)
-        return value.isoformat()
-
-    typer.echo(json.dumps(document, indent=2, default=text))

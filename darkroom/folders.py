@@ -11,16 +11,25 @@ _SUFFIXES: Final = frozenset(
 
 
 def find_pictures(places: Iterable[Path]) -> list[Path]:
-    """The files given, as they are, and of each folder, all the way down, those with a picture's suffix, by name."""
-    found = []
+    """The files given, as they are, and of each folder, all the way down, those with a picture's suffix, by name.
+
+    A folder that cannot be listed stands for itself, so that whoever reads it hears why.
+    """
+    found: list[Path] = []
     for place in places:
         if place.is_dir():
-            found += sorted(
-                Path(folder, name)
-                for folder, _, names in os.walk(place)
-                for name in names
-                if Path(name).suffix.lower() in _SUFFIXES
-            )
+            found += sorted(_below(place))
         else:
             found.append(place)
     return found
+
+
+def _below(place: Path) -> list[Path]:
+    unlisted: list[OSError] = []
+    found = [
+        Path(folder, name)
+        for folder, _, names in os.walk(place, onerror=unlisted.append)
+        for name in names
+        if Path(name).suffix.lower() in _SUFFIXES
+    ]
+    return found + [Path(error.filename) for error in unlisted]

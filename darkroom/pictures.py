@@ -39,7 +39,10 @@ def read_picture(picture: Picture) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    found = path.stat()
+    try:
+        found = path.stat()
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error).capitalize(), str(path)) from None
     if stat.S_ISREG(found.st_mode) and found.st_size > _MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     # A pipe would wait for its writer, and a device may never end; a folder has an error of its own.

@@ -1,18 +1,10 @@
-"""Many pictures at once: each becomes a row, whatever becomes of it."""
+"""A picture's row in the answer of `darkroom classify`."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass
 
-from darkroom.async_client import AsyncClient
-from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError
-from darkroom.types import Job, Prediction
-from darkroom.wire import classification_of
-
-AT_ONCE: Final = 8
-"""Pictures on their way at the same time."""
+from darkroom.errors import JobNotDone
+from darkroom.exits import reason
+from darkroom.types import Outcome, Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,58 +21,18 @@ class Row:
     error: str | None = None
 
 
-async def classify_all(
-    client: AsyncClient,
-    pictures: Sequence[Path],
-    *,
-    threshold: float,
-    timeout_s: float,
-    advance: Callable[[], None],
-) -> list[Row]:
-    """A row for each picture, in their order; `advance` is called whenever one is ready.
-
-    Raises: ConnectionFailed when the server cannot be reached: no further picture would fare better.
-    """
-    rows: dict[int, Row] = {}
-
-    async def work_off(numbered: Iterator[tuple[int, Path]]) -> None:
-        for number, picture in numbered:
-            rows[number] = await _classify(client, picture, threshold, timeout_s)
-            advance()
-
-    left = iter(enumerate(pictures))
-    tasks = [asyncio.create_task(work_off(left)) for _ in range(min(AT_ONCE, len(pictures)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [rows[number] for number in range(len(pictures))]
-
-
-async def _classify(client: AsyncClient, picture: Path, threshold: float, timeout_s: float) -> Row:
-    file = str(picture)
-    try:
-        job = await client.submit(picture, confidence_threshold=threshold)
-        return _row(file, await client.wait(job, timeout=timeout_s))
-    except ConnectionFailed as error:
-        # A broken connection is this picture's bad luck; where nobody listens, all the others would have it too.
-        if not isinstance(error, ConnectionLost):
-            raise
-        return Row(file=file, error=str(error))
-    except DarkroomError as error:
-        return Row(file=file, error=str(error))
-    except OSError as error:
-        return Row(file=file, error=f"{error.strerror or error}.")
-
-
-def _row(file: str, job: Job) -> Row:
-    row = Row(file=file, job_id=job.id, work_ms=job.timings.latency_ms, queue_ms=job.timings.queue_ms)
-    try:
-        found = classification_of(job)
-    except DarkroomError as error:
-        return replace(row, error=str(error))
-    if found.best is None:
-        return row
-    return replace(row, label=found.best.label, confidence=found.best.confidence, predictions=found.predictions)
+def row_of(file: str, outcome: Outcome) -> Row:
+    """What became of the file's picture."""
+    if outcome.error is not None:
+        job_id = outcome.error.job.id if isinstance(outcome.error, JobNotDone) else None
+        return Row(file=file, job_id=job_id, error=reason(outcome.error))
+    found = outcome.unwrap()
+    return Row(
+        file=file,
+        label=found.best.label if found.best else None,
+        confidence=found.best.confidence if found.best else None,
+        predictions=found.predictions,
+        work_ms=found.timings.latency_ms,
+        queue_ms=found.timings.queue_ms,
+        job_id=found.job_id,
+    )

@@ -1,8 +1,11 @@
 """How results look on a terminal."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from datetime import datetime
+from io import StringIO
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from darkroom.plain import plain
 from darkroom.rows import Row
 from darkroom.types import Job, Status
 
@@ -17,18 +21,22 @@ _NOTHING: Final = "-"
 _PIPE_WIDTH: Final = 200
 
 
-def out() -> Console:
-    """The console of stdout. In a pipe lines are not cut at a terminal's width."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+def drawn(table: Table) -> str:
+    """The table as text for stdout. In a pipe lines are not cut at a terminal's width."""
+    stdout, sheet = _console(), StringIO()
+    shown = stdout.is_terminal
+    _console(file=sheet, force_terminal=shown, width=stdout.width if shown else _PIPE_WIDTH).print(table)
+    return sheet.getvalue()
 
 
 @contextmanager
-def progress_of(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, if that is a terminal; call what is given for every step."""
-    console = Console(stderr=True)
-    columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+def progress_of(total: int, doing: str) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, if that is a terminal for it; call what is given for every step."""
+    console = _console(stderr=True)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # A bar moves by the same means as colours come.
+    shown = console.is_terminal and console.color_system is not None
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
 
@@ -41,13 +49,32 @@ def results_table(rows: Sequence[Row]) -> Table:
     for heading in ("confidence", "work ms", "queue ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        label = Text(_plain(row.error), style="red") if row.error else Text(_plain(row.label or _NOTHING))
         table.add_row(
-            Text(_plain(row.file)),
-            label,
+            Text(plain(row.file)),
+            _label(row.label, row.error),
             _number(row.confidence, 3),
             _number(row.work_ms, 1),
             _number(row.queue_ms, 1),
+        )
+    return table
+
+
+def jobs_table(jobs: Sequence[Job], now: datetime) -> Table:
+    """A line for each job: id, state, best label or reason, confidence, age at `now`."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("job", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("label", overflow="fold")
+    for heading in ("confidence", "age"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for job in jobs:
+        best = job.result.best if job.result else None
+        table.add_row(
+            Text(plain(job.id)),
+            Text(plain(job.status)),
+            _label(best.label if best else None, job.error.detail if job.error else None),
+            _number(best.confidence if best else None, 3),
+            _age((now - job.created_at).total_seconds()),
         )
     return table
 
@@ -100,13 +127,29 @@ def status_table(status: Status) -> Table:
     return _facts(facts)
 
 
+def _console(**options: Any) -> Console:
+    # Rich would still print bold.
+    return Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto", **options)
+
+
+def _label(label: str | None, error: str | None) -> Text:
+    return Text(plain(error), style="red") if error else Text(plain(label or _NOTHING))
+
+
+def _age(age_s: float) -> str:
+    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if age_s >= seconds:
+            return f"{age_s // seconds:.0f} {unit}"
+    return f"{max(0.0, age_s):.0f} s"
+
+
 def _facts(facts: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in facts.items():
         if text:
-            table.add_row(Text(_plain(name)), Text(_plain(text)))
+            table.add_row(Text(plain(name)), Text(plain(text)))
     return table
 
 
@@ -120,8 +163,3 @@ def _seconds(value: float | None) -> str:
 
 def _milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.0f} ms"
-
-
-def _plain(text: str) -> str:
-    # A file's name may hold what a terminal obeys, or bytes that are no text.
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

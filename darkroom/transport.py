@@ -1,5 +1,8 @@
 """How a request of ours becomes one of httpx2, and its exceptions ours."""
 
+import math
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -7,20 +10,24 @@ from typing import Any, Final
 
 import httpx2
 
-from darkroom.errors import ConnectionFailed, ConnectionLost, InvalidUrl
+from darkroom.errors import ConnectionFailed, ConnectionLost, InvalidKey, InvalidUrl
 from darkroom.exchanges import Request
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 MOST_PER_PAGE: Final = 200
 
+_KEY: Final = re.compile(r"[!-~]+")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+_IDEMPOTENCY_BYTES: Final = 16
+
 _BROKEN: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
 
 
-def options(url: str) -> dict[str, Any]:
+def options(url: str, key: str | None = None) -> dict[str, Any]:
     """What both kinds of client are made with.
 
-    Raises: InvalidUrl.
+    Raises: InvalidUrl, InvalidKey.
     """
     try:
         parsed = httpx2.URL(url)
@@ -28,8 +35,46 @@ def options(url: str) -> dict[str, Any]:
         raise InvalidUrl(url) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise InvalidUrl(url)
-    # A proxy cannot reach our own loopback, and its variables are seldom set with that in mind.
-    return {"base_url": parsed, "trust_env": not _is_loopback(parsed.host)}
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidKey("This is no key: a key is visible ASCII without spaces, and not empty.")
+    return {
+        "base_url": parsed,
+        # Not as a bearer: a URL with a name and a password, for a proxy in front, has Authorization for itself.
+        "headers": {} if key is None else {"X-API-Key": key},
+        # A key must not follow a redirect to where it is not known.
+        "follow_redirects": False,
+        # Whoever bounds what is under way is the caller; one that waits for a connection would use up its timeout.
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        # A proxy cannot reach our own loopback, and its variables are seldom set with that in mind.
+        "trust_env": not _is_loopback(parsed.host),
+    }
+
+
+def seconds(timeout: float) -> float:
+    """A client's timeout.
+
+    Raises: ValueError when it is not above 0 and finite.
+    """
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"A timeout of {timeout} s is none: it must be above 0, and finite.")
+    return timeout
+
+
+def idempotency_key_or_new(given: str | None) -> str:
+    """The caller's name for a request, or a new one that nobody else has.
+
+    Raises: InvalidKey.
+    """
+    if given is None:
+        return secrets.token_hex(_IDEMPOTENCY_BYTES)
+    if not _IDEMPOTENCY_KEY.fullmatch(given):
+        raise InvalidKey("This is no idempotency key: 1 to 255 printable characters of ASCII, no space at the ends.")
+    return given
+
+
+def place(url: httpx2.URL) -> str:
+    """The address as it may be shown: without name and password."""
+    return str(url.copy_with(userinfo=b"")).rstrip("/")
 
 
 def arguments(request: Request, timeout_s: float) -> dict[str, Any]:
@@ -50,15 +95,14 @@ def translated(url: httpx2.URL) -> Iterator[None]:
 
     Raises: ConnectionLost, ConnectionFailed.
     """
-    place = str(url).rstrip("/")
     try:
         yield
     except _BROKEN as error:
-        raise ConnectionLost(place, "the connection broke") from error
+        raise ConnectionLost(place(url), "the connection broke") from error
     except httpx2.TimeoutException as error:
-        raise ConnectionFailed(place, "it took too long") from error
+        raise ConnectionFailed(place(url), "it took too long") from error
     except httpx2.HTTPError as error:
-        raise ConnectionFailed(place, "it cannot be reached") from error
+        raise ConnectionFailed(place(url), "it cannot be reached") from error
 
 
 def page_size(left: int | None) -> int:

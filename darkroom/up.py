@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -48,6 +49,8 @@ class Stack:
     gateways: int = 1
     data: Path = Path(".darkroom")
     """Where the private Redis keeps its data."""
+    as_json: bool = False
+    """Whether it says that it is ready as a line of JSON, `{"url": …}`."""
     gateway_command: Sequence[str] = (sys.executable, "-m", "gateway")
     worker_command: Sequence[str] = (sys.executable, "-m", "worker")
 
@@ -101,6 +104,7 @@ class _Running:
         self._supervisor = supervisor
         self._reason: str | None = None
         self._url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._ready_line = json.dumps({"url": self._url}) if stack.as_json else f"ready {self._url}"
         inner = {**environ, REDIS_URL: environ[REDIS_URL] if redis is None else redis.url}
         number = listener.fileno()
         self._gateways = [
@@ -145,7 +149,7 @@ class _Running:
         self._supervisor.keep([*self._gateways, *self._workers])
         with Client(self._url, timeout=_ANSWER_S) as client:
             self._supervisor.watch(partial(self._ready, client, time.monotonic() + _SILENCE_S), every_s=_PROBE_S)
-        sys.stdout.write(f"ready {self._url}\n")
+        sys.stdout.write(f"{self._ready_line}\n")
         sys.stdout.flush()
 
     def _ready(self, client: Client, silent_until: float) -> bool:

@@ -11,14 +11,19 @@ from tests.support.answers import a_classification, a_job, a_problem, a_status
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What a picture's bytes say becomes of it: `bad`, `fails`, `nothing`, or a bird."""
+    """What a picture's bytes say becomes of it: `bad`, `forbidden`, `fails`, `nothing`, or a bird."""
 
     protocol_version = "HTTP/1.1"
+    key: str | None = None
 
     def do_POST(self) -> None:
         says = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if says == "bad":
+        if self._refuses():
+            pass
+        elif says == "bad":
             self._answer(415, a_problem("unsupported-image-format", 415, detail="Not a picture."))
+        elif says == "forbidden":
+            self._answer(403, a_problem("forbidden", 403, detail="Not with this key."))
         elif says == "hangs up":
             self.close_connection = True
         else:
@@ -27,8 +32,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         job_id = path.removeprefix("/v1/jobs/")
-        if path == "/v1/status":
+        if self._refuses():
+            pass
+        elif path == "/v1/jobs":
+            self._answer(200, {"items": [a_job("succeeded")], "next_cursor": None})
+        elif path == "/v1/status":
             self._answer(200, a_status())
+        elif job_id == "job_forbidden":
+            self._answer(403, a_problem("forbidden", 403, detail="Not with this key."))
         elif job_id == "job_absent":
             self._answer(404, a_problem("job-not-found", 404, detail="There is no such job."))
         elif job_id == "job_queued":
@@ -40,6 +51,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, a_job("succeeded", id=job_id, result=a_classification()))
         else:
             self._answer(200, a_job("succeeded", id=job_id))
+
+    def do_DELETE(self) -> None:
+        if not self._refuses():
+            self.send_response(204)
+            self.end_headers()
+
+    def _refuses(self) -> bool:
+        if self.key in {None, self.headers["X-API-Key"]}:
+            return False
+        self._answer(401, a_problem("unauthorized", 401, detail="This call needs a key."))
+        return True
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
@@ -55,9 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stub_server() -> Iterator[str]:
-    """The URL of such a server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+def stub_server(key: str | None = None) -> Iterator[str]:
+    """The URL of such a server; with a key it refuses whoever does not send that in `X-API-Key`."""
+    handler = type("_Handler", (_Handler,), {"key": key})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -1,16 +1,19 @@
 """The command `darkroom`, as a person or a script sees it."""
 
+import errno
+import importlib.metadata
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from darkroom import up
-from darkroom.cli import main
+from darkroom import cli, up
+from darkroom.transport import DEFAULT_URL
+from tests.support.command_line import run
 from tests.support.redis_server import free_port
 from tests.support.stub_server import stub_server
 
@@ -19,11 +22,6 @@ from tests.support.stub_server import stub_server
 def url() -> Iterator[str]:
     with stub_server() as place:
         yield place
-
-
-def run(*arguments: str | Path, **environ: str) -> Result:
-    # Wide enough for a folder of tests, and no colours.
-    return CliRunner().invoke(main, [str(item) for item in arguments], env={"NO_COLOR": "1", **environ})
 
 
 def pictures(folder: Path, **says: str) -> Path:
@@ -116,6 +114,66 @@ def test_names_that_a_terminal_would_obey_are_shown_tamed(url: str, tmp_path: Pa
     assert "[31mred[bold].png" in result.stdout
 
 
+@pytest.mark.parametrize("command", ["classify", "submit"])
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(url: str, tmp_path: Path, command: str) -> None:
+    good, bad = tmp_path / "good\udcff\udc80.png", tmp_path / "bad\udcff.png"
+    good.write_text("bird")
+    bad.write_text("bad")
+
+    told = run(command, good, bad, "--url", url)
+    as_json = run(command, good, bad, "--url", url, "--json")
+
+    assert told.exit_code == as_json.exit_code == 1
+    assert "bad\ufffd.png" in told.output
+    files = [row["file"] for row in json.loads(as_json.stdout_bytes.decode("utf-8"))]
+    assert files[0] == str(tmp_path / "good\ufffd\ufffd.png")
+
+
+def test_a_picture_that_is_not_done_in_time_is_a_row_and_exit_status_4(url: str, tmp_path: Path) -> None:
+    folder = pictures(tmp_path, a="queued", b="bad", c="bird")
+
+    result = run("classify", folder, "--timeout", "0.1", "--url", url, "--json")
+
+    late, bad, good = json.loads(result.stdout)
+    assert result.exit_code == 4
+    assert late["job_id"] == "job_queued"
+    assert late["error"].startswith("The job did not end within 0.1 s. It is queued")
+    assert (bad["error"], good["label"]) == ("Not a picture.", "Bird")
+
+
+def test_what_was_submitted_before_the_end_is_told(url: str, tmp_path: Path) -> None:
+    folder = pictures(tmp_path, a="bird", b="forbidden", c="bird")
+
+    told = run("submit", folder, "--url", url)
+    as_json = run("submit", folder, "--url", url, "--json")
+
+    assert (told.exit_code, told.stdout) == (5, "job_bird\n")
+    assert as_json.exit_code == 5
+    assert [row["file"] for row in json.loads(as_json.stdout)] == [str(folder / "a.png")]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(tmp_path, a="bird")
+    closed = folder / "closed"
+    closed.mkdir()
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        # Whoever is allowed everything, as tests often are, can list every folder.
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(closed))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+
+    result = run("classify", folder, "--url", url, "--json")
+
+    good, bad = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (good["label"], bad["file"]) == ("Bird", str(closed))
+    assert bad["error"]
+
+
 def test_a_folder_without_pictures_is_wrong_use(tmp_path: Path) -> None:
     result = run("classify", tmp_path)
 
@@ -125,17 +183,38 @@ def test_a_folder_without_pictures_is_wrong_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["classify"], ["classify", "--threshold", "1.5", "x"], ["job"], ["nonsense"], ["up", "--workers", "0"]],
+    [
+        ["classify"],
+        ["classify", "--threshold", "1.5", "x"],
+        ["classify", "--timeout", "nan", "x"],
+        ["wait", "--timeout", "-1", "x"],
+        ["submit", "--top-k", "0", "x"],
+        ["submit", "--priority", "highest", "x"],
+        ["jobs", "--status", "unknown"],
+        ["job"],
+        ["nonsense"],
+        ["up", "--workers", "0"],
+    ],
 )
 def test_wrong_use_is_exit_status_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["job", "job_1"], ["classify", __file__]])
-def test_a_server_that_is_not_there_is_one_sentence_and_exit_status_3(arguments: list[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["jobs"],
+        ["job", "job_1"],
+        *([command, "job_1", "job_2"] for command in ("wait", "cancel", "delete")),
+        *([command, __file__] for command in ("classify", "submit")),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_sentence_and_exit_status_3(arguments: list[str], options: list[str]) -> None:
     host, port = "127.0.0.1", free_port()
 
-    result = run(*arguments, "--url", f"http://{host}:{port}")
+    result = run(*arguments, *options, "--url", f"http://{host}:{port}")
 
     assert result.exit_code == 3
     assert result.stdout == ""
@@ -143,11 +222,12 @@ def test_a_server_that_is_not_there_is_one_sentence_and_exit_status_3(arguments:
     assert f"http://{host}:{port}" in result.stderr
 
 
-def test_what_is_no_url_is_wrong_use() -> None:
-    result = run("status", "--url", "here")
+@pytest.mark.parametrize(("place", "shown"), [("here", "here"), ("\udcff", "\ufffd")])
+def test_what_is_no_url_is_wrong_use(place: str, shown: str) -> None:
+    result = run("status", "--url", place)
 
     assert result.exit_code == 2
-    assert result.stderr == "darkroom: 'here' is not a URL of http or https.\n"
+    assert result.stderr == f"darkroom: '{shown}' is not a URL of http or https.\n"
 
 
 def test_the_url_may_come_from_the_environment(url: str) -> None:
@@ -230,3 +310,14 @@ def test_up_runs_what_it_was_asked_to(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert result.exit_code == 5
     (stack,) = asked
     assert (stack.port, stack.workers, stack.gateways, stack.data) == (8123, 3, 2, tmp_path)
+    assert not stack.as_json
+
+
+def test_the_version_is_the_installed_one() -> None:
+    result = run("--version")
+
+    assert (result.exit_code, result.stdout) == (0, f"darkroom {importlib.metadata.version('darkroom')}\n")
+
+
+def test_the_url_unless_told_is_the_librarys() -> None:
+    assert cli.DEFAULT_URL == DEFAULT_URL

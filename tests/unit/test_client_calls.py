@@ -243,17 +243,21 @@ def test_jobs_come_page_by_page_up_to_the_limit(
 def test_the_pause_that_a_busy_server_asks_for_is_kept(carry: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
+    def fake_wait(_: object, seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
     async def fake_sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("darkroom.client.time.sleep", pauses.append)
+    monkeypatch.setattr("darkroom.lines.threading.Event.wait", fake_wait)
     monkeypatch.setattr("darkroom.async_client.asyncio.sleep", fake_sleep)
     handler = recording([], refusal("queue-full", 503, retry_after="2"), answer(200, a_job()))
 
     job = carry(handler, lambda client: client.job(JOB_ID))
 
     assert job.id == JOB_ID
-    assert pauses == [2]
+    assert [seconds for seconds in pauses if seconds] == [2]
 
 
 @both
@@ -320,7 +324,7 @@ def test_trouble_on_the_way_is_a_connection_error_that_names_the_place(
         raise cause
 
     with pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:8000") as raised:
-        carry(handle, lambda client: client.submit(JPEG))
+        carry(handle, lambda client: client.unready())
 
     assert type(raised.value) is kind
 

@@ -1,46 +1,81 @@
 """Every code of the contract has its place in the client's error tree."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
+import darkroom
 from darkroom import errors
+from darkroom.errors import ApiError, DarkroomError, error_of
 from darkroom.types import Problem
-
-CODES = {
-    errors.InvalidRequest: "bad-request method-not-allowed not-acceptable request-timeout uri-too-long "
-    "headers-too-large unsupported-media-type validation-error idempotency-key-reused package-invalid "
-    "webhook-url-not-allowed",
-    errors.TooLarge: "payload-too-large batch-too-large",
-    errors.NotAllowed: "unauthorized forbidden",
-    errors.NotFound: "not-found job-not-found model-not-found",
-    errors.Gone: "job-expired input-gone",
-    errors.Conflict: "job-already-finished job-running swap-in-progress training-in-progress validation-failed "
-    "validation-required",
-    errors.InvalidImage: "invalid-image invalid-base64 unsupported-image-format image-too-large decode-timeout "
-    "out-of-memory",
-    errors.JobCanceled: "job-canceled",
-    errors.DeadlineExceeded: "deadline-exceeded",
-    errors.QuotaExceeded: "quota-exceeded",
-    errors.Unavailable: "queue-full no-workers broker-unavailable storage-full worker-crashed",
-    errors.ServerFault: "inference-failed internal-error",
-    errors.ApiError: "a-code-of-tomorrow",
-}
+from gateway.errors import TABLE
 
 
-@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in CODES.items() for code in codes.split()])
-def test_a_code_has_its_class(kind: type[errors.ApiError], code: str) -> None:
-    error = errors.error_of(Problem(code=code, status=400, title="A title", detail=""))
+def below(kind: type[Exception]) -> Iterator[type[Exception]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from below(child)
 
-    assert type(error) is kind
+
+LEAVES = [kind for kind in below(ApiError) if issubclass(kind, ApiError) and not kind.__subclasses__()]
+
+
+def a_problem(code: str, status: int = 400) -> Problem:
+    return Problem(code=code, status=status, title="A title", detail="")
+
+
+@pytest.mark.parametrize("code", TABLE)
+def test_a_code_of_the_server_has_one_class_of_its_own(code: str) -> None:
+    error = error_of(a_problem(code))
+
+    assert [kind for kind in LEAVES if kind.code == code] == [type(error)]
     assert str(error) == "A title"
 
 
-def test_no_code_of_the_server_is_unknown_to_the_client() -> None:
-    table = pytest.importorskip("gateway.errors").TABLE
+def test_a_class_has_a_code_of_the_server_or_classes_below_it() -> None:
+    assert {kind.code for kind in LEAVES} == set(TABLE)
+    assert {kind.code for kind in below(ApiError) if issubclass(kind, ApiError) and kind not in LEAVES} == {None}
 
-    unknown = {
-        code
-        for code in table
-        if type(errors.error_of(Problem(code=code, status=400, title="", detail=""))) is errors.ApiError
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.NotAllowed),
+        (403, errors.NotAllowed),
+        (404, errors.NotFound),
+        (409, errors.Conflict),
+        (410, errors.Gone),
+        (413, errors.TooLarge),
+        (422, errors.InvalidRequest),
+        (500, errors.ServerFault),
+        (503, errors.Unavailable),
+        (429, ApiError),
+        (418, ApiError),
+        (599, ApiError),
+    ],
+)
+def test_a_code_of_tomorrow_is_of_its_statuss_family(status: int, kind: type[ApiError]) -> None:
+    error = error_of(a_problem("a-code-of-tomorrow", status))
+
+    assert type(error) is kind
+    assert error.code is None
+
+
+def test_a_family_is_as_retryable_as_the_servers_table_has_it() -> None:
+    retryable = {code for code, rule in TABLE.items() if rule.retryable}
+
+    assert retryable == {kind.code for kind in LEAVES if issubclass(kind, errors.Unavailable)} | {
+        errors.QuotaExceeded.code,
+        errors.RequestTimeout.code,
     }
 
-    assert not unknown
+
+def test_every_error_is_public_and_stands_in_the_tree() -> None:
+    kinds = list[type[Exception]]([DarkroomError, *below(DarkroomError)])
+    public = {kind.__name__ for kind in kinds if kind.__module__.startswith("darkroom.errors")}
+    tree = re.findall(r"^[│├└─ ]*((?:[A-Z]\w+(?:, )?,?)+)", errors.__doc__ or "", re.MULTILINE)
+
+    assert public <= set(darkroom.__all__)
+    assert sorted(name for line in tree for name in re.findall(r"\w+", line)) == sorted([*public, "What"])

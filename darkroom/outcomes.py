@@ -1,0 +1,117 @@
+"""Many pictures on their way at once: each is taken as there is room for it, and told of when its end is known.
+
+No picture waits in memory: what is taken and not yet told of are `concurrency` pictures at most.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from os import PathLike
+from queue import SimpleQueue
+
+from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError
+from darkroom.pictures import Picture
+from darkroom.types import Classification, Outcome
+
+
+def several(images: Iterable[Picture], concurrency: int) -> Iterator[Picture]:
+    """The pictures one by one.
+
+    Raises: TypeError for what is one picture itself; ValueError for a concurrency below 1.
+    """
+    # Each of these could be walked through too: by letters, bytes or lines.
+    if isinstance(images, str | bytes | bytearray | memoryview | PathLike) or hasattr(images, "read"):
+        raise TypeError("That is one picture, where several are wanted: give a list of it, or call classify.")
+    if concurrency < 1:
+        raise ValueError(f"A concurrency of {concurrency} sends nothing: it must be 1 or more.")
+    return iter(images)
+
+
+def in_threads(
+    images: Iterator[Picture],
+    classify: Callable[[Picture], Classification],
+    *,
+    concurrency: int,
+    stop: Callable[[], None],
+) -> Iterator[Outcome]:
+    """The outcomes as the pictures end. In the end, or when the iterator is left, `stop` has to end what still runs.
+
+    Raises: ConnectionFailed where no server can be reached; what `images` raises.
+    """
+
+    def outcome(index: int, image: Picture) -> Outcome:
+        try:
+            return Outcome(index=index, image=image, classification=classify(image))
+        except (DarkroomError, OSError) as error:
+            return _failed(index, image, error)
+
+    ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+    numbered = enumerate(images)
+    under_way, exhausted = 0, False
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="darkroom")
+    try:
+        while True:
+            if not exhausted:
+                taken = next(numbered, None)
+                exhausted = taken is None
+                if taken is not None:
+                    pool.submit(outcome, *taken).add_done_callback(ended.put)
+                    under_way += 1
+                    # The next picture may be long in coming: what has ended by now is told first.
+                    if under_way < concurrency and ended.empty():
+                        continue
+            if not under_way:
+                return
+            known = ended.get().result()
+            under_way -= 1
+            yield known
+    finally:
+        stop()
+        pool.shutdown(cancel_futures=True)
+
+
+async def in_tasks(
+    images: Iterator[Picture], classify: Callable[[Picture], Awaitable[Classification]], *, concurrency: int
+) -> AsyncIterator[Outcome]:
+    """The same on asyncio: leaving the iterator cancels what still runs."""
+
+    async def outcome(index: int, image: Picture) -> Outcome:
+        try:
+            return Outcome(index=index, image=image, classification=await classify(image))
+        except (DarkroomError, OSError) as error:
+            return _failed(index, image, error)
+
+    ended: asyncio.Queue[asyncio.Task[Outcome]] = asyncio.Queue()
+    under_way: set[asyncio.Task[Outcome]] = set()
+    numbered = enumerate(images)
+    exhausted = False
+    try:
+        while True:
+            if not exhausted:
+                taken = next(numbered, None)
+                exhausted = taken is None
+                if taken is not None:
+                    task = asyncio.create_task(outcome(*taken))
+                    under_way.add(task)
+                    task.add_done_callback(ended.put_nowait)
+                    # An iterable that blocks leaves no other moment to those under way.
+                    await asyncio.sleep(0)
+                    if len(under_way) < concurrency and ended.empty():
+                        continue
+            if not under_way:
+                return
+            known = await ended.get()
+            under_way.discard(known)
+            yield known.result()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _failed(index: int, image: Picture, error: DarkroomError | OSError) -> Outcome:
+    if isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost):
+        raise error
+    # They lead to the frames and the request that hold the picture's bytes, of which a series may not keep many.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return Outcome(index=index, image=image, error=error)
