@@ -1,4 +1,4 @@
-"""Check that lock files pin each package by hash and name no address, and that the gateway's carries no tensors."""
+"""Check that lock files pin each package by hash and name no address, and that none carries another side's."""
 
 import re
 import sys
@@ -7,8 +7,12 @@ from typing import Final
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "requirements"
 
-HEAVY: Final = {"numpy", "pillow", "onnxruntime"}
-"""What the gateway's image must do without."""
+ABSENT: Final = {
+    "gateway": {"numpy", "pillow", "onnxruntime", "httpx2", "typer"},
+    "worker": {"fastapi", "uvicorn", "starlette", "httpx2", "typer"},
+    "client": {"fastapi", "celery", "redis", "numpy", "pillow"},
+}
+"""What each side must do without."""
 
 
 def faults(name: str, text: str) -> list[str]:
@@ -22,8 +26,8 @@ def faults(name: str, text: str) -> list[str]:
         package = re.match(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?==\S+ ", entry)
         if package is None or " --hash=sha256:" not in entry:
             found.append(f"{name}: `{entry.split(' ')[0]}` is not pinned by version and hash")
-        elif name.startswith("gateway") and package[1].lower() in HEAVY:
-            found.append(f"{name}: the gateway does without {package[1]}")
+        elif package[1].lower() in ABSENT.get(name.removesuffix(".txt"), ()):
+            found.append(f"{name}: the {name.removesuffix('.txt')} does without {package[1]}")
     if not entries:
         found.append(f"{name}: locks nothing")
     return found

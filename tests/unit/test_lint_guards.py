@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("darkroom", "gateway", "shared", "worker")
+PACKAGES = ("darkroom", "deploy", "gateway", "shared", "worker")
 HASH = "--hash=sha256:" + 64 * "0"
 
 
 def plant(folder: Path, line: str, *, where: str) -> None:
-    """Copy the four packages and the configuration into the folder, with `line` at the end of one file."""
+    """Copy the packages and the configuration into the folder, with `line` at the end of one file."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -110,6 +110,9 @@ def test_the_lock_files_carry_hashes_and_no_addresses() -> None:
         ("dev.txt", "# nothing\n", "locks nothing"),
         ("gateway.txt", f"numpy==2.4.6 \\\n    {HASH}\n", "the gateway does without numpy"),
         ("gateway.txt", f"pillow==13.0.0 \\\n    {HASH}\n", "the gateway does without pillow"),
+        ("gateway.txt", f"httpx2==2.16.2 \\\n    {HASH}\n", "the gateway does without httpx2"),
+        ("worker.txt", f"fastapi==0.165.0 \\\n    {HASH}\n", "the worker does without fastapi"),
+        ("client.txt", f"celery==5.7.0 \\\n    {HASH}\n", "the client does without celery"),
     ],
 )
 def test_a_lock_file_without_its_guarantees_is_refused(tmp_path: Path, name: str, text: str, fault: str) -> None:

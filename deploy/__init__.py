@@ -1,0 +1,1 @@
+"""What Darkroom's containers need beside its programs."""
