@@ -7,15 +7,16 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PHOTOGRAPHS := examples/SOURCES.txt
 TEST_FLAGS ?=
+DARKROOM_PORT ?= 8000
 
 # Nothing but what the lock files name comes in.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo up test check fmt lock docs clean
+.PHONY: help setup demo up test compose-test check fmt lock docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) $(PHOTOGRAPHS) ## make .venv from the locked requirements, and fetch the example photographs
 
@@ -40,15 +41,19 @@ $(PHOTOGRAPHS): requirements/examples.txt tools/photographs.py | $(STAMP)
 demo: setup ## start all, classify the photographs of examples/ three ways, print a table, stop
 	@$(BIN)/python tools/demo.py
 
-up: setup ## start all and stay: http://127.0.0.1:8000
-	@$(BIN)/darkroom up
+up: setup ## start all and stay: http://127.0.0.1:8000, or another port with DARKROOM_PORT
+	@$(BIN)/darkroom up --port $(DARKROOM_PORT)
 
 test: setup ## run every test and hold branch coverage to its limit
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest tests/unit tests/contract -n 2 --dist loadfile $(TEST_FLAGS)
 	$(BIN)/coverage run -m pytest tests/integration $(TEST_FLAGS)
+	$(BIN)/pytest tests/docs $(TEST_FLAGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+compose-test: setup ## start everything in real containers and try it; needs Docker with Compose
+	$(BIN)/pytest tests/e2e $(TEST_FLAGS)
 
 check: setup ## lint, types, import directions, dependencies, locks, workflow, images, generated pages
 	$(BIN)/ruff check .
@@ -58,6 +63,10 @@ check: setup ## lint, types, import directions, dependencies, locks, workflow, i
 	$(BIN)/deptry .
 	$(BIN)/python tools/check_locks.py
 	$(BIN)/python tools/settings_reference.py --check
+	$(BIN)/python tools/http_reference.py --check
+	$(BIN)/python tools/cli_reference.py --check
+	$(BIN)/python tools/client_reference.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 	$(BIN)/hadolint Dockerfile.gateway Dockerfile.worker
@@ -67,17 +76,22 @@ fmt: setup ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
 
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+# What an extra asks for, without what the client asks for: an image carries only what its process needs.
+EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 lock: $(STAMP) ## lock the requirements anew; UPGRADE=--upgrade takes the newest versions
 	$(LOCK) --extra gateway --extra worker --extra embedded pyproject.toml requirements/dev.in -o requirements/dev.txt
-	$(LOCK) --extra gateway -c requirements/dev.txt pyproject.toml -o requirements/gateway.txt
-	$(LOCK) --extra worker -c requirements/dev.txt pyproject.toml -o requirements/worker.txt
+	$(EXTRA) gateway | $(LOCK) -c requirements/dev.txt - -o requirements/gateway.txt
+	$(EXTRA) worker | $(LOCK) -c requirements/dev.txt - -o requirements/worker.txt
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/client.txt
 	$(LOCK) --no-deps requirements/examples.in -o requirements/examples.txt
 	$(BIN)/python tools/check_locks.py
 
-docs: setup ## write docs/reference/settings.md from the settings in the code
+docs: setup ## write the pages of docs/reference from the code
 	$(BIN)/python tools/settings_reference.py
+	$(BIN)/python tools/http_reference.py
+	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/client_reference.py
 
 clean: ## remove all that make has made
 	rm -rf .venv build dist examples .coverage .coverage.* htmlcov
