@@ -62,10 +62,7 @@ check: setup ## lint, types, import directions, dependencies, locks, workflow, i
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python tools/check_locks.py
-	$(BIN)/python tools/settings_reference.py --check
-	$(BIN)/python tools/http_reference.py --check
-	$(BIN)/python tools/cli_reference.py --check
-	$(BIN)/python tools/client_reference.py --check
+	$(BIN)/python tools/references.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
@@ -88,10 +85,7 @@ lock: $(STAMP) ## lock the requirements anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/python tools/check_locks.py
 
 docs: setup ## write the pages of docs/reference from the code
-	$(BIN)/python tools/settings_reference.py
-	$(BIN)/python tools/http_reference.py
-	$(BIN)/python tools/cli_reference.py
-	$(BIN)/python tools/client_reference.py
+	$(BIN)/python tools/references.py
 
 clean: ## remove all that make has made
 	rm -rf .venv build dist examples .coverage .coverage.* htmlcov

@@ -1,9 +1,7 @@
-"""Write docs/reference/cli.md from the command's own tree; with --check only say whether the page is up to date."""
+"""The page docs/reference/cli.md, from the command's own tree."""
 
-import sys
 from collections.abc import Iterable
 from inspect import cleandoc
-from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -11,8 +9,6 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from darkroom.cli import main as command
 from darkroom.exits import MEANINGS
-
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 
 HEAD: Final = """\
 # Command line
@@ -111,20 +107,3 @@ def page() -> str:
     for name, below in tree.commands.items():
         lines += section(below, f"darkroom {name}")
     return "\n".join(lines).rstrip() + "\n"
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page; the exit status."""
-    text = page()
-    if arguments == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text() == text:
-            return 0
-        print(f"docs/reference/{PAGE.name} differs from the command in the code: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

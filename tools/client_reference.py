@@ -1,18 +1,14 @@
-"""Write docs/reference/client.md from the signatures and docstrings of `darkroom`; with --check only compare."""
+"""The page docs/reference/client.md, from the signatures and docstrings of `darkroom`."""
 
 import ast
 import inspect
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import darkroom
 from darkroom import errors
 from darkroom.transport import DEFAULT_URL
-
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "client.md"
 
 HEAD: Final = """\
 # Python client
@@ -169,20 +165,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page; the exit status."""
-    text = page()
-    if arguments == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"docs/reference/{PAGE.name} differs from the client's code: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,16 +1,12 @@
-"""Write docs/reference/http.md from the gateway's OpenAPI document and its errors; with --check only compare."""
+"""The page docs/reference/http.md, from the gateway's OpenAPI document and its errors."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from gateway.config import GatewaySettings
 from gateway.errors import TABLE
 from gateway.main import create_app
 from shared.memory_store import MemoryStore
-
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "http.md"
 
 HEAD: Final = """\
 # HTTP
@@ -189,20 +185,3 @@ def _row(cells: Sequence[str]) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page; the exit status."""
-    text = page(document())
-    if arguments == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"docs/reference/{PAGE.name} differs from the gateway's routes: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

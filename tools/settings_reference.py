@@ -1,7 +1,5 @@
-"""Write docs/reference/settings.md from the settings classes; with --check only say whether the page is up to date."""
+"""The page docs/reference/settings.md, from the settings classes."""
 
-import sys
-from pathlib import Path
 from typing import Final
 
 from pydantic_settings import BaseSettings
@@ -9,8 +7,6 @@ from pydantic_settings import BaseSettings
 from gateway.config import GatewaySettings
 from shared.settings import SharedSettings, variable
 from worker.config import WorkerSettings
-
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 
 HEAD: Final = """\
 # Settings
@@ -58,20 +54,3 @@ def page() -> str:
         lines += [f"## {title}", "", reader, "", "| Variable | Default | Meaning |", "| --- | --- | --- |"]
         lines += [*rows(settings), ""]
     return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page; the exit status."""
-    text = page()
-    if arguments == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text() == text:
-            return 0
-        print(f"docs/reference/{PAGE.name} differs from the settings in the code: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -122,9 +122,3 @@ def test_a_lock_file_without_its_guarantees_is_refused(tmp_path: Path, name: str
 
     assert verdict.returncode == 1
     assert fault in verdict.stdout
-
-
-def test_the_settings_page_is_what_the_code_says() -> None:
-    verdict = run(sys.executable, str(ROOT / "tools" / "settings_reference.py"), "--check", cwd=ROOT)
-
-    assert verdict.returncode == 0, verdict.stdout
