@@ -7,7 +7,6 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PHOTOGRAPHS := examples/SOURCES.txt
 TEST_FLAGS ?=
-DARKROOM_PORT ?= 8000
 
 # Nothing but what the lock files name comes in.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -42,7 +41,7 @@ demo: setup ## start all, classify the photographs of examples/ three ways, prin
 	@$(BIN)/python tools/demo.py
 
 up: setup ## start all and stay: http://127.0.0.1:8000, or another port with DARKROOM_PORT
-	@$(BIN)/darkroom up --port $(DARKROOM_PORT)
+	@$(BIN)/darkroom up
 
 test: setup ## run every test and hold branch coverage to its limit
 	@rm -f .coverage .coverage.*

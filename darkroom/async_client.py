@@ -148,7 +148,7 @@ class AsyncClient:
         A picture that fails has its error for an outcome, and the others go on. `images` may be endless: a picture is
         taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on.
 
-        Raises: ConnectionFailed, and stops, where no server can be reached.
+        Raises: ConnectionFailed, and stops, where no server can be reached; NotAllowed where the key is refused.
 
         >>> async def main():
         ...     async with AsyncClient() as client:

@@ -19,11 +19,16 @@ Url = Annotated[str, typer.Option(envvar="DARKROOM_URL", show_envvar=True, metav
 KeyFile = Annotated[
     Path | None,
     typer.Option(
-        envvar=KEY_FILE, show_envvar=True, metavar="PATH", help=f"A file that holds the key, if {KEY} does not."
+        envvar=KEY_FILE, show_envvar=True, metavar="PATH", help=f"A file that holds the key; not together with {KEY}."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Files = Annotated[list[Path], typer.Argument(metavar="FILES", help="Pictures, or folders to look for pictures in.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILES", help="Pictures, or folders: of those all files, however deep, with a picture's suffix."
+    ),
+]
 Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Jobs' ids; - reads them from stdin.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, metavar="NUMBER", help="Least confidence to be told.")]
 
@@ -181,7 +186,15 @@ def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson 
 def up(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Port on 127.0.0.1; 0 takes a free one.")
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            envvar="DARKROOM_PORT",
+            show_envvar=True,
+            help="Port on 127.0.0.1; 0 takes a free one.",
+        ),
     ] = 8000,
     workers: Annotated[
         int, typer.Option(min=1, max=256, metavar="N", help="Worker programs, one picture at a time each.")

@@ -173,7 +173,7 @@ class Client:
         A picture that fails has its error for an outcome, and the others go on. `images` may be endless: a picture is
         taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on.
 
-        Raises: ConnectionFailed, and stops, where no server can be reached.
+        Raises: ConnectionFailed, and stops, where no server can be reached; NotAllowed where the key is refused.
 
         >>> found = {}
         >>> for outcome in client.classify_each(["cat.png", "owl.png"]):

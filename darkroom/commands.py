@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import typer
 
 from darkroom.async_client import AsyncClient
 from darkroom.client import Client
@@ -21,7 +24,7 @@ from darkroom.keys import read_key
 from darkroom.plain import encodable
 from darkroom.printing import write, write_json
 from darkroom.rows import Row, row_of
-from darkroom.series import Failure, ends_all, series
+from darkroom.series import Failure, series
 from darkroom.tables import drawn, job_table, jobs_table, progress_of, results_table, status_table
 from darkroom.types import Job
 
@@ -32,6 +35,8 @@ WAITS_AT_ONCE: Final = 64
 """Waits cost the server next to nothing, and each has a connection of its own."""
 
 STDIN: Final = "-"
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -61,27 +66,26 @@ def classify(server: Server, files: Sequence[Path], *, threshold: float, timeout
     pictures = _pictures(files)
     rows: dict[int, Row] = {}
     late = False
-    end: list[Failure] = []
 
     async def run() -> None:
         nonlocal late
         async with server.async_client() as client:
-            # No further picture is taken after the end.
-            left = takewhile(lambda _: not end, pictures)
-            each = client.classify_each(left, confidence_threshold=threshold, timeout=timeout_s, concurrency=AT_ONCE)
+            each = client.classify_each(
+                pictures, confidence_threshold=threshold, timeout=timeout_s, concurrency=AT_ONCE
+            )
             async for outcome in each:
                 rows[outcome.index] = row_of(str(pictures[outcome.index]), outcome)
                 late = late or isinstance(outcome.error, WaitTimeout)
-                if outcome.error is not None and ends_all(outcome.error):
-                    end.append(outcome.error)
                 advance()
-        if end:
-            raise end[0]
 
-    with progress_of(len(pictures), "classifying") as advance:
-        asyncio.run(run())
-    in_order = [rows[number] for number in range(len(pictures))]
-    _show(in_order, lambda: drawn(results_table(in_order)), as_json=as_json)
+    try:
+        with progress_of(len(pictures), "classifying") as advance:
+            asyncio.run(run())
+    finally:
+        # What was classified before all ended is classified, and must be told.
+        in_order = [row for _, row in sorted(rows.items(), key=itemgetter(0))]
+        if in_order:
+            _show(in_order, lambda: drawn(results_table(in_order)), as_json=as_json)
     return LATE if late else _status(failed=any(row.error for row in in_order))
 
 
@@ -135,7 +139,7 @@ def wait(server: Server, ids: Sequence[str], *, timeout_s: float, as_json: bool)
 def job(server: Server, job_id: str, *, as_json: bool) -> int:
     """A job as it stands."""
     with server.client() as client:
-        found = client.job(encodable(job_id))
+        found = client.job(_id(job_id))
     _show(found, lambda: drawn(job_table(found)), as_json=as_json)
     return 0
 
@@ -217,19 +221,30 @@ def _go_through(
 
 
 def _pictures(files: Sequence[Path]) -> list[Path]:
-    found = find_pictures(files)
+    found = []
+    for place in files:
+        below = find_pictures(place)
+        if not below:
+            say(f"{place}: there are no pictures in there.")
+        found += below
     if not found:
-        leave("There are no pictures in there.", MISUSED)
+        raise typer.Exit(MISUSED)
     return found
 
 
 def _ids(given: Sequence[str]) -> list[str]:
     found: list[str] = []
     for item in given:
-        found += _words_of_stdin() if item == STDIN else [encodable(item)]
+        found += _words_of_stdin() if item == STDIN else [item]
     if not found:
         leave("There are no ids on stdin.", MISUSED)
-    return found
+    return [_id(item) for item in found]
+
+
+def _id(given: str) -> str:
+    if not _ID.fullmatch(given):
+        leave(f"{given!r} is no job's id.", MISUSED)
+    return given
 
 
 def _words_of_stdin() -> list[str]:

@@ -59,7 +59,7 @@ class InvalidUrl(DarkroomError, ValueError):
     """The address given is not a URL of http or https."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url!r} is not a URL of http or https.")
+        super().__init__(f"{url!r} is not a URL of http or https, like http://localhost:8000.")
         self.url = url
 
 
@@ -118,7 +118,8 @@ class ApiError(DarkroomError):
             _BY_CODE[code] = cls
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail or problem.title or problem.code)
+        sentence = problem.detail or problem.title or problem.code
+        super().__init__(" ".join([sentence, *(f"{fault.pointer}: {fault.detail}" for fault in problem.errors)]))
         self.problem = problem
 
 

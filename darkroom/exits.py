@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from darkroom.errors import ConnectionFailed, DarkroomError, InvalidKey, InvalidUrl, NotAllowed
+from darkroom.errors import ConnectionFailed, DarkroomError, InvalidKey, InvalidUrl, NotAllowed, Unauthorized
 from darkroom.keys import KEY, KEY_FILE, UnusableKey
 from darkroom.plain import plain
 
@@ -36,8 +36,14 @@ def foreseen() -> Iterator[None]:
     """End the command with a sentence and its exit status where an error of the library ends it."""
     try:
         yield
+    except Unauthorized:
+        leave(
+            f"The server wants a key, and not the one it was given, if any. Give it in {KEY}, or in a file with "
+            f"--key-file or {KEY_FILE}. In containers `docker compose exec gateway cat /secrets/key` shows it.",
+            REFUSED,
+        )
     except NotAllowed as error:
-        leave(f"{error} Give the key in {KEY}, or in a file with --key-file or {KEY_FILE}.", REFUSED)
+        leave(str(error), REFUSED)
     except ConnectionFailed as error:
         leave(f"{error} Is it running? `darkroom up` starts one.", UNREACHABLE)
     except (InvalidKey, InvalidUrl, UnusableKey) as error:

@@ -1,7 +1,6 @@
 """Files and folders → the pictures among them."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -10,18 +9,12 @@ _SUFFIXES: Final = frozenset(
 )
 
 
-def find_pictures(places: Iterable[Path]) -> list[Path]:
-    """The files given, as they are, and of each folder, all the way down, those with a picture's suffix, by name.
+def find_pictures(place: Path) -> list[Path]:
+    """A file as it is; of a folder, all the way down, the files with a picture's suffix, by name.
 
     A folder that cannot be listed stands for itself, so that whoever reads it hears why.
     """
-    found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            found += sorted(_below(place))
-        else:
-            found.append(place)
-    return found
+    return sorted(_below(place)) if place.is_dir() else [place]
 
 
 def _below(place: Path) -> list[Path]:

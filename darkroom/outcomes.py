@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from queue import SimpleQueue
 
-from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError
+from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError, NotAllowed
 from darkroom.pictures import Picture
 from darkroom.types import Classification, Outcome
 
@@ -36,7 +36,7 @@ def in_threads(
 ) -> Iterator[Outcome]:
     """The outcomes as the pictures end. In the end, or when the iterator is left, `stop` has to end what still runs.
 
-    Raises: ConnectionFailed where no server can be reached; what `images` raises.
+    Raises: ConnectionFailed where no server can be reached, NotAllowed where the key is refused; what `images` raises.
     """
 
     def outcome(index: int, image: Picture) -> Outcome:
@@ -109,8 +109,14 @@ async def in_tasks(
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
+def ends_all(error: Exception) -> bool:
+    """Whether all further calls would have this error too: nobody listens there, or the key is not the right one."""
+    unreachable = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
+    return unreachable or isinstance(error, NotAllowed)
+
+
 def _failed(index: int, image: Picture, error: DarkroomError | OSError) -> Outcome:
-    if isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost):
+    if ends_all(error):
         raise error
     # They lead to the frames and the request that hold the picture's bytes, of which a series may not keep many.
     error.__traceback__ = error.__cause__ = error.__context__ = None

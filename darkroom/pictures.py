@@ -28,6 +28,7 @@ def read_picture(picture: Picture) -> bytes:
     """The picture's bytes.
 
     Raises: OSError when it cannot be read: also when a path names no ordinary file, or one of more than 64 MiB.
+    TypeError for a file that was opened for reading text.
     """
     if isinstance(picture, bytes):
         return picture
@@ -35,6 +36,8 @@ def read_picture(picture: Picture) -> bytes:
         return bytes(picture)
     if isinstance(picture, str | PathLike):
         return _read(Path(picture))
+    if hasattr(picture, "encoding"):
+        raise TypeError("The file is open for reading text: open it with mode 'rb'.")
     return picture.read()
 
 

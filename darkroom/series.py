@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError, NotAllowed
+from darkroom.errors import DarkroomError
+from darkroom.outcomes import ends_all
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -21,7 +22,7 @@ async def series(
 ) -> None:
     """Call for each of what is given, so many at once; `told` hears what became of each, in the order given.
 
-    Raises: the error after which no further call would fare better, see `ends_all`.
+    Raises: the error after which no further call would fare better, see `outcomes.ends_all`.
     """
     slots = asyncio.Semaphore(at_once)
     end: list[Failure] = []
@@ -46,9 +47,3 @@ async def series(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def ends_all(error: Exception | None) -> bool:
-    """Whether all further calls would have this error too: nobody listens there, or the key is not the right one."""
-    unreachable = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
-    return unreachable or isinstance(error, NotAllowed)

@@ -23,6 +23,7 @@ from darkroom.processes import MISCONFIGURED, Child, Misconfigured, Program, Sto
 REDIS_URL: Final = "DARKROOM_REDIS_URL"
 
 _PARTS: Final = {"gateway": ("fastapi", "uvicorn"), "worker": ("celery", "PIL")}
+_KEYS: Final = ("X_API_KEY", "X_API_KEY_FILE")
 _BACKLOG: Final = 2048
 _GRACE_S: Final = 30.0
 _GRACE_AFTER_A_FAULT_S: Final = 5.0
@@ -68,6 +69,8 @@ def up(stack: Stack, environ: Mapping[str, str]) -> int:
                 _check(stack.gateway_command, environ)
             else:
                 redis = opened.enter_context(_private_redis(stack.data, environ))
+            if any(environ.get(name) for name in _KEYS):
+                _say(f"calls need the key of {' or '.join(_KEYS)}")
             supervisor = opened.enter_context(Supervisor(say=_say))
             return _Running(stack, listener, redis, environ, supervisor).run()
     except (Refused, NoServer, Misconfigured) as error:
@@ -209,7 +212,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
     except OSError as error:
-        raise Refused(f"port {port} cannot be used ({_reason(error)}); choose another with --port") from error
+        raise Refused(
+            f"port {port} cannot be used ({_reason(error)}); choose another with --port or DARKROOM_PORT"
+        ) from error
     with listener:
         yield listener
 

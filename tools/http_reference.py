@@ -12,7 +12,7 @@ HEAD: Final = """\
 # HTTP
 
 Every call, every body and every error. `make docs` makes this page from what a running gateway says of itself at
-`/openapi.json`; `/docs` shows the same to try out.
+`/openapi.json`. Where no key is set, `/docs` shows the same to try out in a browser.
 
 Where the gateway has a key, every call but `/health/live` and `/health/ready` needs it, as `X-API-Key: KEY` or as
 `Authorization: Bearer KEY`. Without a key it answers callers on its own machine only.

@@ -152,7 +152,7 @@ def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
 
     assert status == 2
     assert up.err.read_text() == (
-        f"darkroom up: port {port} cannot be used (Address already in use); choose another with --port\n"
+        f"darkroom up: port {port} cannot be used (Address already in use); choose another with --port or DARKROOM_PORT\n"
     )
     assert not data.exists()
 

@@ -76,11 +76,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of callers that left."""
+
+
 @contextmanager
 def stub_server(key: str | None = None) -> Iterator[str]:
     """The URL of such a server; with a key it refuses whoever does not send that in `X-API-Key`."""
     handler = type("_Handler", (_Handler,), {"key": key})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -178,7 +178,7 @@ def test_a_folder_without_pictures_is_wrong_use(tmp_path: Path) -> None:
     result = run("classify", tmp_path)
 
     assert result.exit_code == 2
-    assert result.stderr == "darkroom: There are no pictures in there.\n"
+    assert result.stderr == f"darkroom: {tmp_path}: there are no pictures in there.\n"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_is_no_url_is_wrong_use(place: str, shown: str) -> None:
     result = run("status", "--url", place)
 
     assert result.exit_code == 2
-    assert result.stderr == f"darkroom: '{shown}' is not a URL of http or https.\n"
+    assert result.stderr == f"darkroom: '{shown}' is not a URL of http or https, like http://localhost:8000.\n"
 
 
 def test_the_url_may_come_from_the_environment(url: str) -> None:

@@ -172,10 +172,18 @@ def test_no_ids_on_stdin_is_wrong_use(here: Here, command: str) -> None:
 def test_an_id_that_is_no_text_is_a_sentence(here: Here, command: str) -> None:
     told = here.run(command, "job_\udcff\x1b[31m")
 
-    assert told.exit_code == here.run("job", "\udcff").exit_code == 1
+    assert told.exit_code == here.run("job", "\udcff").exit_code == 2
     assert here.run("jobs", "--model", "\udcff").exit_code == 0
-    assert told.stderr.rstrip("\n").isprintable()
-    assert "job_\ufffd\ufffd[31m: " in told.stderr
+    assert told.stderr == "darkroom: 'job_\\udcff\\x1b[31m' is no job's id.\n"
+
+
+def test_what_is_no_id_is_wrong_use_before_anything_is_asked(here: Here) -> None:
+    documents = here.run("wait", "-", stdin=json.dumps([{"id": here.submitted()}], indent=2))
+    path = here.run("delete", here.submitted(), "../status")
+
+    assert (documents.exit_code, documents.stderr) == (2, "darkroom: '[' is no job's id.\n")
+    assert (path.exit_code, path.stdout) == (2, "")
+    assert path.stderr == "darkroom: '../status' is no job's id.\n"
 
 
 def test_jobs_are_listed_newest_first_and_so_many_at_most(here: Here) -> None:

@@ -49,7 +49,8 @@ def test_a_call_without_the_key_is_one_sentence_and_exit_status_5(
 
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr == (
-        "darkroom: This call needs a key. Give the key in X_API_KEY, or in a file with --key-file or X_API_KEY_FILE.\n"
+        "darkroom: The server wants a key, and not the one it was given, if any. Give it in X_API_KEY, or in a file "
+        "with --key-file or X_API_KEY_FILE. In containers `docker compose exec gateway cat /secrets/key` shows it.\n"
     )
 
 
@@ -57,7 +58,7 @@ def test_a_key_that_may_not_do_this_is_exit_status_5(url: str) -> None:
     result = run("job", "job_forbidden", "--url", url, X_API_KEY=KEY)
 
     assert result.exit_code == 5
-    assert result.stderr.startswith("darkroom: Not with this key. Give the key in")
+    assert result.stderr.startswith("darkroom: Not with this key.\n")
 
 
 @pytest.mark.parametrize("call", CALLS[:2] + CALLS[3:4] + CALLS[6:])
@@ -115,7 +116,7 @@ def test_an_empty_variable_gives_no_key(url: str, key_file: Path) -> None:
 def test_a_file_without_a_key_is_wrong_use(url: str, tmp_path: Path, command: str) -> None:
     empty = tmp_path / "empty"
     empty.write_text("\n")
-    argument = [] if command in {"status", "jobs"} else [__file__]
+    argument = {"classify": [__file__], "submit": [__file__], "status": [], "jobs": []}.get(command, ["job_bird"])
 
     absent = run(command, *argument, "--url", url, "--key-file", tmp_path / "absent")
     nothing = run(command, *argument, "--url", url, "--key-file", empty)

@@ -6,7 +6,8 @@ import pytest
 
 from darkroom import ApiError, ConnectionFailed, ConnectionLost, NotAllowed
 from darkroom.errors import error_of
-from darkroom.series import ends_all, series
+from darkroom.outcomes import ends_all
+from darkroom.series import series
 from darkroom.types import Problem
 
 
