@@ -90,8 +90,11 @@ def _listener(settings: GatewaySettings, fd: int | None, key: Key | None) -> soc
             raise Refused(f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from error
     try:
         listener = socket.socket(fileno=fd)
-    except OSError as error:
-        raise Refused(f"File descriptor {fd} is no socket: {error.strerror}.") from error
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except (OSError, ValueError) as error:
+        raise Refused(f"File descriptor {fd} is no socket.") from error
+    if not listening:
+        raise Refused(f"File descriptor {fd} is a socket that does not listen.")
     if listener.family != socket.AF_UNIX:
         _refuse_foreign(str(listener.getsockname()[0]), key)
     return listener

@@ -77,15 +77,18 @@ class KeyOnly:
                 )
                 answer = errors.told(scope, error)
                 answer.headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
+                # A body that nobody reads would be taken to its end before the next request on this line.
+                answer.headers["Connection"] = "close"
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 def _given(headers: Headers) -> str | None:
+    # Blanks around a header's value are none of it (RFC 9110, section 5.5), and servers differ in who takes them away.
     if "x-api-key" in headers:
-        return headers["x-api-key"]
-    bearer = _BEARER.fullmatch(headers.get("authorization", ""))
+        return headers["x-api-key"].strip(" \t")
+    bearer = _BEARER.fullmatch(headers.get("authorization", "").strip(" \t"))
     return bearer and bearer[1]
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from gateway import uploads
 from gateway.errors import invalid_model
+from gateway.room import Share
 from gateway.schemas import METADATA, JobOptions, JobRequest, PayloadRequest, PredictOptions
 from shared.errors import BadRequest, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from shared.payloads import decode_base64
@@ -25,34 +26,42 @@ _MOST_VALUES: Final = 10_000
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Submission:
     """A picture's bytes, which start like an image, and what goes with them."""
 
     image: bytes
     options: JobOptions
+    share: Share
+
+    def release(self) -> None:
+        """Let the picture go: the store has it, or nobody will. Its request may still be held for a minute."""
+        self.image = b""
+        self.share.give_back()
 
 
-async def read_predict(request: Request, *, limit: int) -> Submission:
+async def read_predict(request: Request, *, limit: int, share: Share) -> Submission:
     """The body of `/predict`, of at most `limit` bytes. Fields and parameters that are not known are ignored.
 
-    Raises: PayloadTooLarge, UnsupportedMediaType, BadRequest, InvalidRequest, InvalidBase64, InvalidImage,
+    Raises: PayloadTooLarge, QueueFull, UnsupportedMediaType, BadRequest, InvalidRequest, InvalidBase64, InvalidImage,
     UnsupportedImageFormat, ImageTooLarge.
     """
-    image, options = await _read(request, limit, PayloadRequest, PredictOptions)
-    return Submission(image=image, options=JobOptions(confidence_threshold=options.confidence_threshold))
+    image, options = await _read(request, limit, share, PayloadRequest, PredictOptions)
+    return Submission(image=image, options=JobOptions(confidence_threshold=options.confidence_threshold), share=share)
 
 
-async def read_job(request: Request, *, limit: int) -> Submission:
+async def read_job(request: Request, *, limit: int, share: Share) -> Submission:
     """The body of `/v1/jobs`, as above; fields and parameters that are not known are refused."""
-    image, options = await _read(request, limit, JobRequest, JobOptions)
-    assert isinstance(options, JobOptions)
-    return Submission(image=image, options=options)
+    image, options = await _read(request, limit, share, JobRequest, JobOptions)
+    # Without the text of the picture, which a JSON body's fields still have among them.
+    fields = {name: getattr(options, name) for name in JobOptions.model_fields}
+    return Submission(image=image, options=JobOptions.model_construct(**fields), share=share)
 
 
 async def _read(
     request: Request,
     limit: int,
+    share: Share,
     body_model: type[PayloadRequest | JobRequest],
     options_model: type[PredictOptions],
 ) -> tuple[bytes, PredictOptions]:
@@ -62,13 +71,13 @@ async def _read(
     if media_type == "application/json":
         if strict and request.query_params:
             raise _unknown("A JSON body holds every field; there are no parameters beside it.")
-        image, options = _from_json(await _bytes(request, limit), body_model)
+        image, options = _from_json(await _bytes(request, limit, share), body_model)
     elif media_type == "multipart/form-data":
-        async with _form(request, await _bytes(request, limit)) as form:
+        async with _form(request, await _bytes(request, limit, share)) as form:
             image, fields = await _picture_of(form, strict=strict)
         options = _from_text({**request.query_params, **fields}, options_model)
     elif media_type.startswith("image/"):
-        image = await _bytes(request, limit)
+        image = await _bytes(request, limit, share)
         options = _from_text(request.query_params, options_model)
     else:
         raise UnsupportedMediaType("Send application/json, multipart/form-data or image/*.")
@@ -76,7 +85,7 @@ async def _read(
     return image, options
 
 
-async def _bytes(request: Request, limit: int) -> bytes:
+async def _bytes(request: Request, limit: int, share: Share) -> bytes:
     stated = request.headers.get("content-length", "")
     if _LENGTH.fullmatch(stated) and int(stated) > limit:
         raise _too_large(limit, int(stated))
@@ -86,6 +95,7 @@ async def _bytes(request: Request, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit, size)
+        share.take(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 

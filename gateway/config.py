@@ -32,6 +32,12 @@ class GatewaySettings(BaseSettings):
         ge=1,
         description="Most bytes that a request's body may have.",
     )
+    max_held_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=1,
+        description="Most bytes of bodies that are held at a time, until the store has them, and never less than one "
+        "body; beyond it callers are asked to come back. Each costs about four times its size of memory.",
+    )
     default_wait_s: float = Field(
         default=30,
         ge=0,

@@ -1,7 +1,8 @@
 """What a route may ask for. Only what reads a body is given the request; the rest gets the connection."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Header
 from starlette.requests import HTTPConnection, Request
@@ -13,8 +14,11 @@ from gateway.health import Health
 from gateway.idempotency import Idempotency
 from gateway.jobs import Jobs
 from gateway.preferences import Preferences, parse
+from gateway.room import Room, Share
 from gateway.waiting import Patience
 from shared.errors import InvalidRequest
+
+_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,25 +86,36 @@ async def _no_parameters(connection: HTTPConnection) -> None:
         raise InvalidRequest("This call takes no parameters.", (("#", "None of the parameters is known here."),))
 
 
-async def _predict_body(request: Request, settings: Settings) -> Submission:
-    return await read_predict(request, limit=settings.max_body_bytes)
+async def _share(connection: HTTPConnection) -> AsyncIterator[Share]:
+    room: Room = connection.app.state.room
+    with room.share() as share:
+        yield share
 
 
-async def _job_body(request: Request, settings: Settings) -> Submission:
-    return await read_job(request, limit=settings.max_body_bytes)
+BodyShare = Annotated[Share, Depends(_share)]
+
+
+async def _predict_body(request: Request, settings: Settings, share: BodyShare) -> Submission:
+    return await read_predict(request, limit=settings.max_body_bytes, share=share)
+
+
+async def _job_body(request: Request, settings: Settings, share: BodyShare) -> Submission:
+    return await read_job(request, limit=settings.max_body_bytes, share=share)
 
 
 async def _idempotency(
     request: Request,
-    idempotency_key: Annotated[
-        list[str] | None,
+    _key: Annotated[
+        str | None,
         Header(
+            alias=_IDEMPOTENCY_KEY,
             description="The same key with the same picture, model and threshold is the same job, for 24 hours: a "
-            "request whose answer was lost can be sent again. 1 to 255 visible characters, bare or quoted."
+            "request whose answer was lost can be sent again. 1 to 255 printable characters of ASCII, bare or quoted.",
         ),
     ] = None,
 ) -> Idempotency:
-    return Idempotency(idempotency_key or (), request.scope["state"])
+    # All of that name: more than one is none.
+    return Idempotency(request.headers.getlist(_IDEMPOTENCY_KEY), request.scope["state"])
 
 
 NoParameters = Depends(_no_parameters)
@@ -109,6 +124,6 @@ NoParameters = Depends(_no_parameters)
 JobRules = Annotated[Jobs, Depends(_jobs)]
 ServiceHealth = Annotated[Health, Depends(_health)]
 CallerHold = Annotated[Hold, Depends(_hold)]
-CallerKey = Annotated[Idempotency, Depends(_idempotency)]
+CallerIdempotency = Annotated[Idempotency, Depends(_idempotency)]
 PredictBody = Annotated[Submission, Depends(_predict_body)]
 JobBody = Annotated[Submission, Depends(_job_body)]

@@ -34,7 +34,8 @@ class Idempotency:
         if self._key is None:
             return None
         # The model as it was asked for: which one serves may change between the two requests.
-        asked = repr((options.model, options.version, options.confidence_threshold)).encode()
+        # Of the two zeros a threshold has only one.
+        asked = repr((options.model, options.version, options.confidence_threshold + 0.0)).encode()
         return Once(key=_digest(self._key.encode()), fingerprint=_digest(asked, b"\n", image))
 
     def replayed(self) -> None:
@@ -54,7 +55,7 @@ def _read(headers: Sequence[str]) -> str | None:
     quoted = _STRING.fullmatch(text)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
     if len(headers) > 1 or not _KEY.fullmatch(key):
-        raise BadRequest("An Idempotency-Key is one value of 1 to 255 visible ASCII characters.")
+        raise BadRequest("An Idempotency-Key is one value of 1 to 255 printable ASCII characters.")
     return key
 
 

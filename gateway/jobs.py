@@ -10,17 +10,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.bodies import Submission
 from gateway.idempotency import Idempotency
 from gateway.schemas import JobOptions, ListQuery
 from gateway.waiting import Patience, Waiters, leaving
-from shared.errors import BrokerUnavailable, InvalidRequest, JobAlreadyFinished, JobNotFound, ModelNotFound
+from shared.errors import (
+    BrokerUnavailable,
+    InvalidRequest,
+    JobAlreadyFinished,
+    JobExpired,
+    JobNotFound,
+    ModelNotFound,
+)
 from shared.jobs import Job, JobSpec, JobState, Priority, new_job_id
 from shared.manifest import Manifest
 from shared.predictions import Prediction, select
 from shared.store import JobStore, Overview
 
 ANONYMOUS: Final = "anonymous"
-"""Who every caller is while there are no keys."""
+"""Who every caller is while no job belongs to a key."""
 
 Labels = Mapping[tuple[str, str], tuple[str, ...]]
 
@@ -72,21 +80,21 @@ class Jobs:
         self._outlook_until = 0.0
         self._asking = asyncio.Lock()
 
-    async def submit(self, image: bytes, options: JobOptions, key: Idempotency) -> Job:
+    async def submit(self, picture: Submission, idempotency: Idempotency) -> Job:
         """Queue a picture, or find the job that came with the same key.
 
         Raises: ModelNotFound, StorageFull, IdempotencyKeyReused, JobExpired.
         """
-        return await self._queued(self._spec(options), image, options, key)
+        return await self._queued(self._spec(picture.options), picture, idempotency)
 
-    async def classify(self, image: bytes, options: JobOptions, key: Idempotency, patience: Patience) -> Job:
+    async def classify(self, picture: Submission, idempotency: Idempotency, patience: Patience) -> Job:
         """The same, and wait for the job's end. The job as it then stands; a caller that leaves cancels nothing.
 
         Raises: ModelNotFound, StorageFull, IdempotencyKeyReused, JobExpired.
         """
-        spec = self._spec(options)
+        spec = self._spec(picture.options)
         with self._waiters.register(spec.id) as ending:
-            job = await self._queued(spec, image, options, key)
+            job = await self._queued(spec, picture, idempotency)
             if job.id == spec.id:
                 return await self._settled(job, ending, patience)
         return await self.get(job.id, patience)
@@ -166,10 +174,17 @@ class Jobs:
                 self._outlook_until = time.monotonic() + _FRESH_S
             return self._outlook
 
-    async def _queued(self, spec: JobSpec, image: bytes, options: JobOptions, key: Idempotency) -> Job:
-        job = await self._store.enqueue(spec, image, key.once(image, options))
+    async def _queued(self, spec: JobSpec, picture: Submission, idempotency: Idempotency) -> Job:
+        once = idempotency.once(picture.image, picture.options)
+        try:
+            job = await self._store.enqueue(spec, picture.image, once)
+        except JobExpired:
+            idempotency.replayed()
+            raise
+        finally:
+            picture.release()
         if job.id != spec.id:
-            key.replayed()
+            idempotency.replayed()
         return job
 
     def _spec(self, options: JobOptions) -> JobSpec:

@@ -16,6 +16,7 @@ from gateway.health import Health
 from gateway.jobs import Jobs
 from gateway.middleware import LoopbackOnly, RequestLine
 from gateway.openapi import describe
+from gateway.room import Room
 from gateway.routes import health, home, jobs, predict
 from gateway.waiting import Waiters
 from shared.manifest import MOCK, Manifest
@@ -63,6 +64,7 @@ def create_app(
         exception_handlers={**HANDLERS},
     )
     app.state.settings = settings
+    app.state.room = Room(max(settings.max_held_bytes, settings.max_body_bytes))
     for router in _ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,10 @@ from gateway.config import is_loopback
 from gateway.idempotency import was_replayed
 from shared.errors import Forbidden, InternalError
 
+_FOREIGN: Final = frozenset("@/?#\\")
+"""What no host and port have, and a name before the real one could hide behind."""
+
+_QUIET: Final = frozenset({"/health/live", "/health/ready"})
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +69,10 @@ class RequestLine:
                 await problem(scope, receive, answer)
             finally:
                 spent = round((time.perf_counter() - started) * 1000, 2)
-                _log.info("request", method=asked, route=_route(inner), status=status, ms=spent)
+                route = _route(inner)
+                # Every few seconds something asks how we are; that all is well wants no line each time.
+                tell = _log.debug if route in _QUIET and status == HTTPStatus.OK else _log.info
+                tell("request", method=asked, route=route, status=status, ms=spent)
 
 
 def _route(scope: Scope) -> str | None:
@@ -99,6 +107,8 @@ def _is_own(headers: Headers) -> bool:
 
 
 def _name(authority: str) -> str:
+    if _FOREIGN & set(authority):
+        return ""
     try:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:

@@ -26,6 +26,7 @@ DarkroomError
 ├── TransientError              passes by itself; carries `retry_after_s`
 │   ├── BrokerUnavailable       broker-unavailable
 │   ├── StorageFull             storage-full
+│   ├── QueueFull               queue-full
 │   └── NoWorkers               no-workers
 └── FatalError                  ours; somebody must look
     ├── InternalError           internal-error
@@ -200,6 +201,12 @@ class StorageFull(TransientError):
     """Redis has no room for another picture."""
 
     code = "storage-full"
+
+
+class QueueFull(TransientError):
+    """There is more to take in just now than can be taken."""
+
+    code = "queue-full"
 
 
 class NoWorkers(TransientError):

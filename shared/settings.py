@@ -66,6 +66,7 @@ class SharedSettings(BaseSettings):
 
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
+        repr=False,
         description="Redis (≥ 6.2) or Valkey that keeps jobs: `redis://[:password@]host:port/db` or "
         "`unix://[:password@]/path/to/socket?db=0`.",
     )
@@ -120,7 +121,8 @@ def read(settings: type[Settings]) -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        raise InvalidVariable("; ".join(_faults(settings, error))) from error
+        # Not from it: pydantic's own words repeat what the variable holds.
+        raise InvalidVariable("; ".join(_faults(settings, error))) from None
 
 
 def variable(settings: type[BaseSettings], name: str) -> str:

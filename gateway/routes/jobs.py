@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, CallerKey, JobBody, JobRules, NoParameters
+from gateway.dependencies import CallerHold, CallerIdempotency, JobBody, JobRules, NoParameters
 from gateway.openapi import BODY_CODES, picture_body, problems
 from gateway.schemas import (
     ClassificationResponse,
@@ -28,12 +28,14 @@ _GONE = ("job-not-found", "job-expired")
     status_code=202,
     summary="Submit a picture as a job",
     response_model=JobView,
-    responses=problems(*BODY_CODES, "model-not-found", "idempotency-key-reused", "job-expired", "storage-full"),
+    responses=problems(
+        *BODY_CODES, "model-not-found", "idempotency-key-reused", "job-expired", "queue-full", "storage-full"
+    ),
     openapi_extra=picture_body(JobRequest, JobOptions),
 )
-async def submit(key: CallerKey, picture: JobBody, jobs: JobRules) -> Response:
+async def submit(idempotency: CallerIdempotency, picture: JobBody, jobs: JobRules) -> Response:
     """Never waits. Unknown fields and parameters are refused."""
-    job = await jobs.submit(picture.image, picture.options, key)
+    job = await jobs.submit(picture, idempotency)
     return await answers.accepted(job, jobs)
 
 

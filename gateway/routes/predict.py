@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, CallerKey, JobRules, PredictBody
+from gateway.dependencies import CallerHold, CallerIdempotency, JobRules, PredictBody
 from gateway.openapi import BODY_CODES, picture_body, problems
 from gateway.schemas import ClassificationResponse, JobView, PayloadRequest, PredictOptions
 
@@ -26,13 +26,14 @@ router = APIRouter(tags=["predict"])
             "decode-timeout",
             "out-of-memory",
             "inference-failed",
+            "queue-full",
             "storage-full",
             "worker-crashed",
         ),
     },
     openapi_extra=picture_body(PayloadRequest, PredictOptions),
 )
-async def predict(key: CallerKey, picture: PredictBody, hold: CallerHold, jobs: JobRules) -> Response:
+async def predict(idempotency: CallerIdempotency, picture: PredictBody, hold: CallerHold, jobs: JobRules) -> Response:
     """200 is the final answer. A caller that leaves does not cancel the job."""
-    job = await jobs.classify(picture.image, picture.options, key, patience := hold.for_answer())
+    job = await jobs.classify(picture, idempotency, patience := hold.for_answer())
     return await answers.result(job, jobs, patience)

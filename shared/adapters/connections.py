@@ -10,8 +10,8 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
 from shared.errors import BrokerUnavailable, StorageFull
@@ -43,6 +43,8 @@ def translated() -> Iterator[None]:
         yield
     except OutOfMemoryError as error:
         raise StorageFull("There is no room for another job just now.", retry_after_s=5) from error
+    except (AuthenticationError, NoPermissionError) as error:
+        raise BrokerUnavailable("The job store refuses our user, our password or our rights.") from error
     except (RedisError, OSError) as error:
         raise BrokerUnavailable("The job store does not answer just now.") from error
 

@@ -77,7 +77,13 @@ class RedisJobStore:
             pipeline.evalsha(self._enqueue.sha, 0, *args)
         else:
             pipeline.eval(keys.ENQUEUE, 0, *args)
-        _, answer = await pipeline.execute()
+        kept, answer = await pipeline.execute(raise_on_error=False)
+        # A full Redis keeps no picture and takes no job, and still knows the job that came before.
+        if isinstance(answer, list) and answer[0] in {keys.FIRST, keys.REUSED}:
+            return answer
+        for outcome in (kept, answer):
+            if isinstance(outcome, Exception):
+                raise outcome
         return list(answer)
 
     async def get(self, job_id: str, owner: str) -> Job:

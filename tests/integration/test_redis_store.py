@@ -414,6 +414,36 @@ async def test_a_job_that_came_before_leaves_nothing_of_the_second_request(
         assert set(client.keys()) == before
 
 
+async def test_a_full_redis_still_knows_the_job_that_came_before(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    once = Once(key="k1", fingerprint="f1")
+    first = await jobs.enqueue(a_spec(), PICTURE, once)
+    with empty_redis.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            again = await jobs.enqueue(a_spec(), PICTURE, once)
+            with pytest.raises(IdempotencyKeyReused):
+                await jobs.enqueue(a_spec(), PICTURE, Once(key="k1", fingerprint="f2"))
+            with pytest.raises(StorageFull):
+                await jobs.enqueue(a_spec(), PICTURE, Once(key="k2", fingerprint="f1"))
+        finally:
+            client.config_set("maxmemory", 0)
+
+    assert again == first
+
+
+async def test_a_redis_that_refuses_us_is_named_as_such(empty_redis: RedisServer) -> None:
+    with empty_redis.client() as client:
+        client.acl_setuser("reader", enabled=True, nopass=True, keys="*", categories=["+@read", "+@connection"])
+        for user in ("nobody:wrong@", "reader:any@"):
+            url = empty_redis.url.replace("redis://", f"redis://{user}")
+            store = RedisJobStore.from_url(url, connections=1, bell=Bell())
+
+            with pytest.raises(BrokerUnavailable, match="refuses our user"):
+                await store.enqueue(a_spec(), PICTURE)
+            await store.close()
+        client.acl_deluser("reader")
+
+
 async def test_a_key_stands_for_its_job_for_a_day_from_the_first_request_on(
     empty_redis: RedisServer, jobs: RedisJobStore
 ) -> None:

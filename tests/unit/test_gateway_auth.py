@@ -23,6 +23,8 @@ KEY = "dk_s3cr3t-of-this-test"
         {"X-API-Key": KEY},
         {"Authorization": f"Bearer {KEY}"},
         {"authorization": f"bearer  {KEY}"},
+        {"X-API-Key": f" {KEY}\t"},
+        {"Authorization": f"Bearer {KEY} "},
         {"X-API-Key": KEY, "Host": "photos.example.org", "Origin": "https://photos.example.org"},
     ],
 )
@@ -60,6 +62,7 @@ async def test_whoever_has_it_not_is_refused_before_anything_happens(headers: di
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="darkroom"'
+    assert answer.headers["Connection"] == "close"
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
     assert nothing_queued
     assert KEY not in answer.text + str(lines)

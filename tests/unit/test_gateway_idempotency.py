@@ -89,6 +89,32 @@ async def test_a_key_whose_job_was_erased_is_gone() -> None:
         again = await _post(gateway)
 
     assert (again.status_code, again.json()["code"]) == (410, "job-expired")
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_of_the_two_zeros_a_threshold_has_one() -> None:
+    async with a_gateway() as gateway:
+        first = await _post(gateway, confidence_threshold=0.0)
+        again = await _post(gateway, confidence_threshold=-0.0)
+
+    assert again.json()["id"] == first.json()["id"]
+
+
+async def test_blanks_around_a_key_are_none_of_it() -> None:
+    async with a_gateway() as gateway:
+        first = await _post(gateway, headers={"Idempotency-Key": "a b"})
+        again = await _post(gateway, headers={"Idempotency-Key": " a b\t"})
+
+    assert again.json()["id"] == first.json()["id"]
+
+
+async def test_the_document_tells_of_one_key_as_text() -> None:
+    async with a_gateway() as gateway:
+        paths = (await gateway.client.get("/openapi.json")).json()["paths"]
+
+    for path in ("/predict", "/v1/jobs"):
+        (key,) = [given for given in paths[path]["post"]["parameters"] if given["name"] == "Idempotency-Key"]
+        assert {kind.get("type") for kind in key["schema"]["anyOf"]} == {"string", "null"}
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/predict"])

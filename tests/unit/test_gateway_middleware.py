@@ -43,6 +43,9 @@ async def test_this_machine_may_ask(headers: dict[str, str]) -> None:
         {"Host": "example.org"},
         {"Host": "example.org:8000"},
         {"Host": "localhost@example.org"},
+        {"Host": "example.org@localhost"},
+        {"Host": "localhost#@example.org"},
+        {"Host": "localhost/example.org"},
         {"Host": "192.168.1.5:8000"},
         {"Host": "[::1"},
         {"Host": ""},
@@ -97,6 +100,18 @@ async def test_a_request_leaves_one_line_with_its_route_and_nothing_of_its_own()
     ]
     assert all(line["ms"] >= 0 for line in lines)
     assert "s3cr3t" not in str(lines)
+
+
+async def test_that_all_is_well_leaves_no_line_and_that_it_is_not_does() -> None:
+    async with a_gateway() as gateway:
+        with capture_logs() as lines:
+            await gateway.client.get("/health/live")
+            await gateway.client.get("/health/ready")
+
+    assert [(line["route"], line["status"], line["log_level"]) for line in lines] == [
+        ("/health/live", 200, "debug"),
+        ("/health/ready", 503, "info"),
+    ]
 
 
 async def test_an_accident_after_the_head_of_an_answer_breaks_the_connection() -> None:

@@ -84,6 +84,24 @@ def test_a_descriptor_that_is_no_socket_is_one_sentence_and_exit_2() -> None:
     assert (code, said.count("\n")) == (2, 1)
 
 
+def test_a_descriptor_of_a_socket_that_does_not_listen_is_one_sentence_and_exit_2() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        command = [sys.executable, "-m", "gateway", "--fd", str(datagrams.fileno())]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment(NOBODY),
+            pass_fds=[datagrams.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert refused(NOBODY, "--fd", "-1")[0] == 2
+
+
 def test_an_inherited_socket_that_strangers_reach_is_refused() -> None:
     with socket.create_server(("0.0.0.0", 0)) as listener:
         command = [sys.executable, "-m", "gateway", "--fd", str(listener.fileno())]

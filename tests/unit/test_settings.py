@@ -1,5 +1,6 @@
 """A variable with our prefix that nobody reads is a typo, not a default."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_a_file_without_a_redis_is_refused_in_a_sentence(
     with pytest.raises(InvalidVariable, match=f"^DARKROOM_REDIS_URL.*{said}") as caught:
         read(SharedSettings)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_password_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://:s3cret@redis:6379/0")
+    shown = repr(read(SharedSettings))
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "http://:s3cret@redis:6379/0")
+
+    with pytest.raises(InvalidVariable) as caught:
+        read(SharedSettings)
+
+    assert "s3cret" not in shown
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_redis_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
