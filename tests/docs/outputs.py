@@ -1,18 +1,22 @@
-"""Whether a command printed what its page shows, apart from what no two runs share."""
+"""Whether a command printed what its page shows, apart from what is measured and made anew in every run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_RULE: Final = re.compile(r"\s*[─━]+\s*")
+_MEASURED_HEADING: Final = re.compile(r"(?<= )(work ms|queue ms|age)(?= |$)")
+_MEASURED_CELL: Final = re.compile(r"(?<= )\d+(\.\d+)?( (s|min|h|d))?$")
+
 _MASKS: Final = (
-    # Colours and other orders to a terminal.
-    (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
     (re.compile(r"\b(job|req)_[0-9a-f]{32}\b"), r"\1_ID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)"), "TIME"),
-    (re.compile(r"(_(?:ms|s|bytes)\"?[:=] ?)[\d.]+"), r"\1N"),
-    (re.compile(r"\b\d+(\.\d+)?(?= (ms|s|MB)\b)"), "N"),
-    # Milliseconds in a table, with their one digit; confidences have more.
-    (re.compile(r"(?<![\d.])\d+\.\d(?!\d|\.\d)"), "N"),
+    (re.compile(r"\b((\w+_ms|uptime_s|oldest_age_s|last_heard_s|rss_bytes)\"?[:=] ?)\d+(\.\d+)?"), r"\1N"),
+    # What `darkroom` says of the service, of its workers and of one job.
+    (re.compile(r"^((?:up|oldest|expected wait|work ms|queue ms) ) +\d+(\.\d+)?", re.MULTILINE), r"\1N"),
+    (re.compile(r"\b\d+ MB, heard \d+\.\d s ago"), "N MB, heard N s ago"),
     # How wide a table's columns are depends on the figures in them.
     (re.compile(r"[─━]+"), "─"),
     (re.compile(r"[ \t]+"), " "),
@@ -23,8 +27,8 @@ _ANYTHING: Final = "…"
 def difference(shown: str, printed: str) -> str | None:
     """Why `printed` is not what is shown, None where it is.
 
-    Times, sizes, ids and the width of columns are nobody's promise. `…` in what is shown stands for anything within a
-    line, and alone on a line for any lines.
+    Times, durations, sizes of processes, ids and the width of columns are nobody's promise. `…` in what is shown stands
+    for anything within a line, and alone on a line for any lines.
     """
     wanted, found = _plain(shown), _plain(printed)
     if _matches(wanted, found):
@@ -33,9 +37,24 @@ def difference(shown: str, printed: str) -> str | None:
 
 
 def _plain(text: str) -> list[str]:
+    text = "\n".join(_without_measured_columns(_COLOURS.sub("", text).splitlines()))
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
     return [line.strip() for line in text.strip().splitlines()]
+
+
+def _without_measured_columns(lines: Sequence[str]) -> Iterator[str]:
+    # A table's figures end where their heading ends.
+    ends: list[int] = []
+    for line, below in pairwise((*lines, "")):
+        if _RULE.fullmatch(below):
+            ends = [heading.end() for heading in _MEASURED_HEADING.finditer(line)]
+        elif not line.strip():
+            ends = []
+        row = line
+        for end in reversed(ends):
+            row = _MEASURED_CELL.sub("N", row[:end]) + row[end:]
+        yield row
 
 
 def _matches(wanted: Sequence[str], found: Sequence[str]) -> bool:

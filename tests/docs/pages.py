@@ -30,6 +30,9 @@ _FENCE: Final = re.compile(r"( *)(`{3,}|~{3,})(.*)")
 _HEADING: Final = re.compile(r"#{1,6} +(.*)")
 _LINK: Final = re.compile(r"\[[^\[\]]*\]\(([^()\s]+)\)")
 _CODE: Final = re.compile(r"(`+).+?\1")
+# Markdown shows these as code too: fences in quotes and behind a list's mark, indented text, HTML.
+_UNSEEN: Final = re.compile(r"`{3}|~{3}|<pre\b|^\s*(?:>|[-*+]|\d+[.)])(?: {5}|\s*\t)", re.IGNORECASE)
+_INDENTED: Final = re.compile(r" {4}| {0,3}\t")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,10 @@ class BrokenPage(Exception):
 def read(name: str, text: str) -> Page:
     """The page of this text.
 
-    Raises: BrokenPage for a fence that is never closed.
+    Raises: BrokenPage for a fence that is never closed, and for code that is not in a fence of its own.
     """
     blocks: list[Block] = []
-    headings, prose, outside = [""], [""], ""
+    headings, prose, outside, above = [""], [""], "", ""
     lines = iter(enumerate(text.splitlines(), start=1))
     for number, line in lines:
         outside += "\n" * (number - 1 - outside.count("\n"))
@@ -102,9 +105,12 @@ def read(name: str, text: str) -> Page:
         elif heading:
             headings.append(heading[1])
             prose.append("")
+        elif _UNSEEN.search(line) or (_INDENTED.match(line) and not above):
+            raise BrokenPage(f"{name}:{number}: code that is not in a fence of its own")
         else:
             prose[-1] += line + "\n"
             outside += _CODE.sub("", line)
+        above = "" if fence or heading else line.strip()
     links = tuple(
         Link(line=outside.count("\n", 0, found.start()) + 1, target=found[1]) for found in _LINK.finditer(outside)
     )

@@ -5,7 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from tests.docs.pages import KNOWN, Block, Page
+from tools import references
 
 DOORS: Final = ("README.md", "docs/README.md")
 """The pages that a reader starts from."""
@@ -13,7 +17,12 @@ DOORS: Final = ("README.md", "docs/README.md")
 ASIDE: Final = frozenset({"CHANGELOG.md"})
 """Pages that need no link to them: they stand where everybody looks."""
 
-_ADMITS: Final = re.compile(r"\bnot\s+run\b|\bNothing\b[^.]*\bwas\s+run\b")
+DATA: Final = frozenset({"json", "yaml"})
+"""Fences of what a reader writes into files; nothing loads it."""
+
+_GENERATED: Final = frozenset(f"docs/reference/{name}" for name in references.PAGES)
+_ADMITS: Final = re.compile(r"\b(was|were)\s+not\s+run\b|\bNothing\b[^.]*\bwas\s+run\b")
+_LOSES: Final = re.compile(r"&&|\|\||&[ \t]*$|^[ \t]*!|\bset \+", re.MULTILINE)
 _ELSEWHERE: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
@@ -33,12 +42,39 @@ def stray_outputs(page: Page) -> Iterator[str]:
         before = block
 
 
+def lost_failures(page: Page) -> Iterator[str]:
+    """No executed line goes on after a command that failed: bash's `set -e` and its ERR trap do not see these."""
+    for block in page.blocks:
+        lost = _LOSES.search(block.text) if block.info in {"sh", "sh background", "sh compose"} else None
+        if lost:
+            line = block.line + block.text.count("\n", 0, lost.start())
+            yield f"{page.name}:{line}: {lost[0].strip()!r} may hide a failure; write a line for each command"
+
+
+def unexplained_text(page: Page) -> Iterator[str]:
+    """What is neither a command nor its output is on a page that is made from the code, and compared with it."""
+    for block in page.blocks:
+        if block.info == "text" and page.name not in _GENERATED:
+            yield f"{block.place}: say `text output` of what a command prints, and `sh` of what a reader types"
+
+
+def unreadable_data(page: Page) -> Iterator[str]:
+    """What a reader is to write into a file can be read."""
+    for block in page.blocks:
+        if block.info in DATA:
+            try:
+                # Every JSON is YAML.
+                YAML(typ="safe").load(block.text)
+            except YAMLError as error:
+                yield f"{block.place}: {error}"
+
+
 def silent_omissions(page: Page) -> Iterator[str]:
-    """What nothing executes stands under a heading, or on a page, that says so in a sentence."""
+    """What nothing executes or loads stands under a heading, or on a page, that says so in a sentence."""
     for block in page.blocks:
         # The text under a page's title speaks for all of it.
         told = page.prose[block.section] + page.prose[min(1, len(page.prose) - 1)]
-        if block.info == "sh not-run" and not _ADMITS.search(told):
+        if block.info in {"sh not-run", *DATA} and not _ADMITS.search(told):
             yield f"{block.place}: neither this section nor the page's head says that this was not run"
 
 

@@ -19,18 +19,25 @@ _PAUSE_S: Final = 0.02
 _END_S: Final = 40.0
 
 # Each is told a folder on stdin, runs the block in it and says so on stdout; a block that fails ends it. The block's
-# file starts with as many empty lines as stand above it in its page, so that a message names the page's line.
+# file starts with as many empty lines as stand above it in its page, so that a message names the page's line. The trap
+# sees failures in substitutions and after `set +e` too; the line that is put last sees a block that was left before.
 _BASH: Final = """
-set -Eeuo pipefail
 # A block that fails ends this shell before anybody can end its process group.
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 while IFS= read -r __folder; do
+    set -Eeuo pipefail
+    __last=
     trap 'echo "$LINENO" > "$__folder/line"' ERR
     source "$__folder/block" < /dev/null > "$__folder/out" 2> "$__folder/err"
     trap - ERR
+    if [[ -e $__folder/line || $__last != 0 ]]; then
+        echo "a command's failure was lost, or the block was left early" >> "$__folder/err"
+        exit 1
+    fi
     echo done
 done
 """
+_BASH_LAST: Final = "__last=$?"
 _PYTHON: Final = """
 import os, sys, traceback
 names = {"__name__": "__main__"}
@@ -77,6 +84,9 @@ class Shell(ABC):
     @abstractmethod
     def _command(self) -> Sequence[str]: ...
 
+    def _script(self, text: str) -> str:
+        return text
+
     def run(self, block: Block, text: str) -> str:
         """What `text`, the block's own as it is to be run, prints on stdout.
 
@@ -85,7 +95,7 @@ class Shell(ABC):
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
-        (folder / "block").write_text("\n" * (block.line - 1) + text + "\n", encoding="utf-8")
+        (folder / "block").write_text("\n" * (block.line - 1) + self._script(text) + "\n", encoding="utf-8")
         assert self._process.stdin is not None
         self._process.stdin.write(f"{folder}\n".encode())
         self._process.stdin.flush()
@@ -117,10 +127,13 @@ class Shell(ABC):
 
 
 class Bash(Shell):
-    """One bash with `set -euo pipefail`: variables, functions and background jobs carry over."""
+    """One bash: variables, functions and background jobs carry over; `set -euo pipefail` is said before each block."""
 
     def _command(self) -> Sequence[str]:
         return ("bash", "--noprofile", "--norc", "-c", _BASH)
+
+    def _script(self, text: str) -> str:
+        return f"{text}\n{_BASH_LAST}"
 
 
 class Python(Shell):

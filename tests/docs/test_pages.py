@@ -20,7 +20,16 @@ def test_what_a_page_tells_its_reader_to_do_works(page: Page, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "rule", [rules.unknown_fences, rules.stray_outputs, rules.silent_omissions], ids=lambda rule: rule.__name__
+    "rule",
+    [
+        rules.unknown_fences,
+        rules.stray_outputs,
+        rules.lost_failures,
+        rules.unexplained_text,
+        rules.unreadable_data,
+        rules.silent_omissions,
+    ],
+    ids=lambda rule: rule.__name__,
 )
 def test_every_page_keeps_the_rules_of_fences(rule: Callable[[Page], Iterator[str]]) -> None:
     faults = [fault for page in PAGES.values() for fault in rule(page)]

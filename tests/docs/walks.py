@@ -5,6 +5,9 @@ started, its line `ready …` is waited for, and it is stopped at the page's end
 through containers, and only there. `sh not-run` is executed by nobody. `json output` and `text output` are what the
 block before printed on stdout. All others are for the eyes.
 
+Answers. `curl` fails with an answer of 400 or above, as if it had been called with `--fail-with-body`, but for a block
+whose output is shown and has such a `"status"`: that one is compared.
+
 Place. Each page has a copy of the checkout, a HOME, one bash and one Python of its own; the working copy is not
 touched.
 
@@ -32,8 +35,29 @@ from tests.support.redis_server import free_port
 NATIVE: Final = frozenset({"sh", "sh background", "python"})
 COMPOSE: Final = frozenset({"sh compose"})
 
-_KEPT: Final = ("DOCKER_CERT_PATH", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "LANG", "PATH", "TMPDIR")
+_KEPT: Final = frozenset(
+    {
+        "DOCKER_CERT_PATH",
+        "DOCKER_HOST",
+        "DOCKER_TLS_VERIFY",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "LANG",
+        "PATH",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+        "TMPDIR",
+        "https_proxy",
+        "http_proxy",
+    }
+)
+_REFUSAL: Final = re.compile(r'"status": ?[45]\d\d\b')
 _ADDRESS: Final = re.compile(r"(?<![\w.])(127\.0\.0\.1|localhost):8000(?!\d)")
+
+
+def _pip_configuration() -> Path:
+    # The reader's home is a new one, and where packages come from is this machine's business.
+    return Path.home() / ".config" / "pip" / "pip.conf"
 
 
 def executes(page: Page, kinds: frozenset[str]) -> bool:
@@ -61,12 +85,19 @@ class Walk:
         Raises: BlockFailed for the first that does not do what the page says.
         """
         printed: str | None = None
-        for block in page.blocks:
+        for block, following in zip(page.blocks, (*page.blocks, None)[1:], strict=True):
             if block.info.endswith(" output"):
                 if printed is not None:
                     self._compare(block, printed)
+            elif block.info in self.kinds:
+                self._set_up_curl(following)
+                printed = self._execute(block)
             else:
-                printed = self._execute(block) if block.info in self.kinds else None
+                printed = None
+
+    def _set_up_curl(self, following: Block | None) -> None:
+        refused = following is not None and following.info.endswith(" output") and _REFUSAL.search(following.text)
+        Path(self.environ["HOME"], ".curlrc").write_text("" if refused else "fail-with-body\n")
 
     def _execute(self, block: Block) -> str | None:
         text = _ADDRESS.sub(rf"\g<1>:{self.port}", block.text)
@@ -107,13 +138,20 @@ def a_walk(folder: Path, *, kinds: frozenset[str] = NATIVE, patience_s: float = 
     home = folder / "home"
     home.mkdir(parents=True)
     port = free_port()
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    ours = {"HOME": str(home), "DARKROOM_PORT": str(port), "DARKROOM_URL": f"http://127.0.0.1:{port}"}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("PIP_")}
+    pip = {"PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip"), "PIP_CONFIG_FILE": str(_pip_configuration())}
+    ours = {
+        "HOME": str(home),
+        "DARKROOM_PORT": str(port),
+        "DARKROOM_URL": f"http://127.0.0.1:{port}",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
     with ExitStack() as opened:
         yield Walk(
             folder=folder,
             checkout=checkouts.copy(folder / "checkout"),
-            environ={**kept, **ours, **environ},
+            environ={**pip, **kept, **ours, **environ},
             port=port,
             kinds=kinds,
             patience_s=patience_s,
