@@ -10,6 +10,7 @@ Mammal
 from darkroom.async_client import AsyncClient
 from darkroom.client import Client
 from darkroom.errors import (
+    AnswerTimeout,
     ApiError,
     BadRequest,
     BatchTooLarge,
@@ -33,6 +34,7 @@ from darkroom.errors import (
     InvalidImage,
     InvalidKey,
     InvalidRequest,
+    InvalidSurroundings,
     InvalidUrl,
     JobAlreadyFinished,
     JobCanceled,
@@ -72,13 +74,13 @@ from darkroom.errors import (
     WorkerCrashed,
 )
 from darkroom.exchanges import Wishes
+from darkroom.outcomes import Outcome
 from darkroom.pictures import Picture
 from darkroom.types import (
     Backlog,
     Classification,
     FieldProblem,
     Job,
-    Outcome,
     Prediction,
     Priority,
     Problem,
@@ -90,6 +92,7 @@ from darkroom.types import (
 )
 
 __all__ = [
+    "AnswerTimeout",
     "ApiError",
     "AsyncClient",
     "Backlog",
@@ -118,6 +121,7 @@ __all__ = [
     "InvalidImage",
     "InvalidKey",
     "InvalidRequest",
+    "InvalidSurroundings",
     "InvalidUrl",
     "Job",
     "JobAlreadyFinished",

@@ -1,7 +1,7 @@
 """Darkroom for programs on asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -10,7 +10,7 @@ import httpx2
 from darkroom import exchanges
 from darkroom.errors import ConnectionFailed
 from darkroom.exchanges import Exchange, Pace, Request, Wishes
-from darkroom.outcomes import in_tasks, several
+from darkroom.outcomes import Outcome, in_tasks, several
 from darkroom.pictures import Picture, read_picture
 from darkroom.transport import (
     DEFAULT_URL,
@@ -20,9 +20,10 @@ from darkroom.transport import (
     page_size,
     place,
     seconds,
+    surroundings,
     translated,
 )
-from darkroom.types import Classification, Job, Outcome, Status
+from darkroom.types import Classification, Job, Status
 
 T = TypeVar("T")
 
@@ -53,7 +54,8 @@ class AsyncClient:
         made = options(url, key)
         self._timeout = seconds(timeout)
         self._pace = Pace(retries=retries)
-        self._http = httpx2.AsyncClient(**made, transport=transport)
+        with surroundings():
+            self._http = httpx2.AsyncClient(**made, transport=transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({place(self._http.base_url)!r})"
@@ -142,18 +144,23 @@ class AsyncClient:
         confidence_threshold: float = 0.5,
         timeout: float = 60.0,
         concurrency: int = 8,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """What became of each picture, as they finish: `concurrency` at a time, each within `timeout` seconds.
 
         A picture that fails has its error for an outcome, and the others go on. `images` may be endless: a picture is
-        taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on.
+        taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on. Close
+        it with `aclosing`, or that happens only when the iterator is collected.
+
+        `images` is walked through on the event loop: while the next picture is long in coming, nothing else goes on.
 
         Raises: ConnectionFailed, and stops, where no server can be reached; NotAllowed where the key is refused.
 
+        >>> from contextlib import aclosing
         >>> async def main():
         ...     async with AsyncClient() as client:
-        ...         async for outcome in client.classify_each(["cat.png", "nowhere.png"], concurrency=1):
-        ...             print(outcome.image, outcome.error is None)
+        ...         async with aclosing(client.classify_each(["cat.png", "nowhere.png"], concurrency=1)) as outcomes:
+        ...             async for outcome in outcomes:
+        ...                 print(outcome.image, outcome.error is None)
         >>> asyncio.run(main())
         cat.png True
         nowhere.png False
@@ -180,7 +187,7 @@ class AsyncClient:
 
     async def jobs(
         self, *, status: str | None = None, model: str | None = None, limit: int | None = None
-    ) -> AsyncIterator[Job]:
+    ) -> AsyncGenerator[Job, None]:
         """Jobs, newest first, at most `limit` of them, fetched page by page."""
         cursor, left = None, limit
         while left is None or left > 0:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from darkroom.exits import MEANINGS, MISUSED, foreseen, leave
+from darkroom.helped import Command, Group
 from darkroom.keys import KEY, KEY_FILE
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -34,6 +35,7 @@ Threshold = Annotated[float, typer.Option(min=0, max=1, metavar="NUMBER", help="
 
 main = typer.Typer(
     name="darkroom",
+    cls=Group,
     help="Pictures in, their classes out.",
     epilog="Exit status: " + "; ".join(f"{number} {meaning}" for number, meaning in MEANINGS.items()) + ".",
     no_args_is_help=True,
@@ -61,7 +63,7 @@ def _options(
     pass
 
 
-@main.command()
+@main.command(cls=Command)
 def classify(
     files: Files,
     *,
@@ -79,7 +81,7 @@ def classify(
         _end(commands.classify(server, files, threshold=threshold, timeout_s=timeout, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def submit(
     files: Files,
     *,
@@ -102,7 +104,7 @@ def submit(
         _end(commands.submit(server, files, wishes, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def wait(
     ids: Ids,
     *,
@@ -119,7 +121,7 @@ def wait(
         _end(commands.wait(server, ids, timeout_s=timeout, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def job(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="A job's id.")],
     *,
@@ -134,7 +136,7 @@ def job(
         _end(commands.job(commands.Server(url=url, key_file=key_file), job_id, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def jobs(
     *,
     status: Annotated[
@@ -155,7 +157,7 @@ def jobs(
         _end(commands.jobs(server, status=status, model=model, limit=limit, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def cancel(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
     """Ask jobs to stop; tell how each stands. A job that runs may take a moment."""
     from darkroom import commands
@@ -164,7 +166,7 @@ def cancel(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_jso
         _end(commands.cancel(commands.Server(url=url, key_file=key_file), ids, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def delete(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
     """Erase jobs, their pictures and results. One that runs has to be canceled first."""
     from darkroom import commands
@@ -173,7 +175,7 @@ def delete(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_jso
         _end(commands.delete(commands.Server(url=url, key_file=key_file), ids, as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
     """Show what the service is doing."""
     from darkroom import commands
@@ -182,7 +184,7 @@ def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson 
         _end(commands.status(commands.Server(url=url, key_file=key_file), as_json=as_json))
 
 
-@main.command()
+@main.command(cls=Command)
 def up(
     *,
     port: Annotated[
@@ -205,7 +207,10 @@ def up(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Tell the URL as one line of JSON.")] = False,
 ) -> None:
-    """Run Darkroom here until Ctrl-C. Gateways, workers and, unless DARKROOM_REDIS_URL is set, a private Redis."""
+    """Run Darkroom here until Ctrl-C. Gateways, workers and, unless one is given, a private Redis.
+
+    One is given by DARKROOM_REDIS_URL, or by DARKROOM_REDIS_URL_FILE, a file that holds its URL.
+    """
     if not sys.platform.startswith("linux"):
         leave("`darkroom up` runs on Linux only; elsewhere use docker compose.", MISUSED)
     # It needs Linux, which the other commands do not.

@@ -1,6 +1,6 @@
 """Darkroom for programs that block."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, Unpack
@@ -10,23 +10,25 @@ import httpx2
 from darkroom import exchanges
 from darkroom.exchanges import Pace, Wishes
 from darkroom.lines import Lines
-from darkroom.outcomes import in_threads, several
+from darkroom.outcomes import Outcome, in_threads, several
 from darkroom.pictures import Picture, read_picture
-from darkroom.transport import DEFAULT_URL, idempotency_key_or_new, options, page_size, place, seconds
-from darkroom.types import Classification, Job, Outcome, Status
+from darkroom.transport import DEFAULT_URL, idempotency_key_or_new, options, page_size, place, seconds, surroundings
+from darkroom.types import Classification, Job, Status
 
 
 class Client:
     """A Darkroom at `url`. Close it, or use it in a `with` statement; threads may share one.
 
-    `key` is what a server with a key wants. `timeout` is how many seconds connecting, sending or an answer may take,
-    besides what a call waits for by intent. `retries` is how many times a request is sent again: when the connection
-    broke before the answer was there, and when the server asks for a few seconds of patience; never after a timeout.
-    It is safe for every call, since a picture goes with an idempotency key of its own.
+    `key` is what a server with a key wants. `timeout` is how many seconds of silence there may be while connecting,
+    sending or reading, besides what a call waits for by intent; an answer that comes in drips is not bounded by it.
+    `retries` is how many times a request is sent again: when the connection broke before the answer was there, and
+    when the server asks for a few seconds of patience; never after a timeout. It is safe for every call, since a
+    picture goes with an idempotency key of its own.
 
     Every method raises `ConnectionFailed`, `UnexpectedAnswer` or an `ApiError`; `OSError` for a picture's path that
-    cannot be read. Making a client raises `InvalidUrl`, `InvalidKey`, or `ValueError` for numbers out of range. The
-    environment is asked for nothing but a proxy and certificates, and that only for other hosts than this one.
+    cannot be read. Making a client raises `InvalidUrl`, `InvalidKey`, `InvalidSurroundings`, or `ValueError` for
+    numbers out of range. The environment is asked for nothing but a proxy and certificates, and that only for other
+    hosts than this one.
 
     >>> from darkroom import Client
     >>> with Client() as client:
@@ -46,7 +48,12 @@ class Client:
         made = options(url, key)
         self._timeout = seconds(timeout)
         self._pace = Pace(retries=retries)
-        self._connect: Callable[[], httpx2.Client] = lambda: httpx2.Client(**made, transport=transport)
+
+        def connect() -> httpx2.Client:
+            with surroundings():
+                return httpx2.Client(**made, transport=transport)
+
+        self._connect: Callable[[], httpx2.Client] = connect
         self._shares = transport is not None
         self._http = self._connect()
         self._lines = Lines(self._http, self._timeout)
@@ -148,7 +155,7 @@ class Client:
 
         >>> for outcome in client.classify_many(["cat.png", "nowhere.png", "owl.png"]):
         ...     if outcome.error is None:
-        ...         print(outcome.image, outcome.classification.best.label)
+        ...         print(outcome.image, outcome.unwrap().best.label)
         ...     else:
         ...         print(outcome.image, type(outcome.error).__name__)
         cat.png Mammal
@@ -167,11 +174,15 @@ class Client:
         confidence_threshold: float = 0.5,
         timeout: float = 60.0,
         concurrency: int = 8,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """What became of each picture, as they finish: `concurrency` at a time, each within `timeout` seconds.
 
         A picture that fails has its error for an outcome, and the others go on. `images` may be endless: a picture is
-        taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on.
+        taken from it when there is room for it. Leaving the iterator ends what is under way; its jobs go on. It
+        waits for a picture that is being read.
+
+        `images` is walked through by the thread that asks for outcomes: while the next picture is long in coming, what
+        ended meanwhile is not told yet.
 
         Raises: ConnectionFailed, and stops, where no server can be reached; NotAllowed where the key is refused.
 
@@ -180,6 +191,13 @@ class Client:
         ...     found[outcome.image] = outcome.unwrap().best.label
         >>> sorted(found.items())
         [('cat.png', 'Mammal'), ('owl.png', 'Bird')]
+
+        Leave it by closing it, so that what is under way ends at once:
+
+        >>> from contextlib import closing
+        >>> with closing(client.classify_each(["cat.png", "cat.png"])) as outcomes:
+        ...     print(next(outcomes).unwrap().best.label)
+        Mammal
         """
         wanted = several(images, concurrency)
         return self._each(wanted, confidence_threshold, timeout, concurrency)
@@ -213,7 +231,9 @@ class Client:
         """
         self._lines.carry(exchanges.delete(exchanges.id_of(job), self._pace))
 
-    def jobs(self, *, status: str | None = None, model: str | None = None, limit: int | None = None) -> Iterator[Job]:
+    def jobs(
+        self, *, status: str | None = None, model: str | None = None, limit: int | None = None
+    ) -> Generator[Job, None, None]:
         """Jobs, newest first, at most `limit` of them, fetched page by page.
 
         >>> job = client.wait(client.submit("cat.png"))
@@ -268,7 +288,7 @@ class Client:
 
     def _each(
         self, images: Iterator[Picture], confidence_threshold: float, timeout: float, concurrency: int
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         with self._lines_for_many() as lines:
 
             def classify(image: Picture) -> Classification:

@@ -3,8 +3,10 @@
 DarkroomError
 ├── InvalidUrl                  (a ValueError) the client was given no address
 ├── InvalidKey                  (a ValueError) … or a key that no header can carry
-├── ConnectionFailed            no answer came: nobody listens, or not in time
-│   └── ConnectionLost          the connection broke before the answer was there
+├── InvalidSurroundings         (a ValueError) … or its environment names a proxy or certificates that are of no use
+├── ConnectionFailed            no answer came: nobody listens
+│   ├── ConnectionLost          … the connection broke before the answer was there
+│   └── AnswerTimeout           … or somebody listens, and the answer did not come in time
 ├── UnexpectedAnswer            an answer came that is not Darkroom's
 ├── JobNotDone                  there is no result yet; carries `job`
 │   └── WaitTimeout             and the patience given ran out
@@ -33,13 +35,17 @@ DarkroomError
         └── InferenceFailed, InternalError
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from darkroom.types import Job, Problem
 
 _BY_CODE: Final[dict[str, "type[ApiError]"]] = {}
+
+# As far as the last @: what is no URL may have a password with any sign in it.
+_USERINFO: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 class DarkroomError(Exception):
@@ -52,23 +58,33 @@ class DarkroomError(Exception):
     ... except InvalidImage as error:
     ...     print(type(error).__name__, error.problem.code, error.problem.retryable)
     UnsupportedImageFormat unsupported-image-format False
+
+    Every error can be pickled, so that it crosses from one process to another.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The parts to make it from again: what it was made from is no longer known."""
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class InvalidUrl(DarkroomError, ValueError):
-    """The address given is not a URL of http or https."""
+    """The address given is not a URL of http or https. `url` is the address without name and password."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url!r} is not a URL of http or https, like http://localhost:8000.")
-        self.url = url
+        self.url = _USERINFO.sub(r"\1***@", url)
+        super().__init__(f"{self.url!r} is not a URL of http or https, like http://localhost:8000.")
 
 
 class InvalidKey(DarkroomError, ValueError):
     """A key that no header can carry. The message does not repeat it."""
 
 
+class InvalidSurroundings(DarkroomError, ValueError):
+    """The environment names a proxy or certificates that are of no use. The message does not repeat them."""
+
+
 class ConnectionFailed(DarkroomError):
-    """The server could not be reached, or did not answer in time. `url` is where it was looked for."""
+    """The server could not be reached. `url` is where it was looked for."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"No answer from {url}: {reason}.")
@@ -77,6 +93,10 @@ class ConnectionFailed(DarkroomError):
 
 class ConnectionLost(ConnectionFailed):
     """The connection broke before the answer was there; the request may or may not have been served."""
+
+
+class AnswerTimeout(ConnectionFailed):
+    """The server was reached, and did not answer in time; the request may or may not have been served."""
 
 
 class UnexpectedAnswer(DarkroomError):
@@ -333,14 +353,27 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = MappingProxyType(
         401: NotAllowed,
         403: NotAllowed,
         404: NotFound,
+        405: InvalidRequest,
+        406: InvalidRequest,
+        408: InvalidRequest,
         409: Conflict,
         410: Gone,
         413: TooLarge,
+        414: InvalidRequest,
+        415: InvalidRequest,
         422: InvalidRequest,
+        429: QuotaExceeded,
+        431: InvalidRequest,
         500: ServerFault,
+        502: Unavailable,
         503: Unavailable,
+        504: Unavailable,
     },
 )
+
+
+def _made_again(kind: type[DarkroomError], words: tuple[Any, ...]) -> DarkroomError:
+    return kind.__new__(kind, *words)
 
 
 def error_of(problem: Problem) -> ApiError:

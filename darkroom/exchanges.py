@@ -38,7 +38,7 @@ _PATIENCE_S: Final = 5.0
 _OK: Final = 200
 _ACCEPTED: Final = 202
 _NO_CONTENT: Final = 204
-_BUSY: Final = frozenset({429, 503})
+_BUSY: Final = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,10 @@ class Pace:
         """
         return _PAUSES_S[min(sent, len(_PAUSES_S)) - 1] * (1 + self.chance()) / 2
 
+    def asked_pause_s(self, sent: int, wanted_s: float) -> float:
+        """The same where the server asks for `wanted_s`: not less, and up to a quarter more, left to chance."""
+        return max(self.pause_s(sent), wanted_s * (1 + self.chance() / 4))
+
     def deadline(self, timeout_s: float) -> float:
         """When that many seconds from now are over, by this clock.
 
@@ -118,7 +122,7 @@ def submit(image: bytes, wishes: Wishes, idempotency_key: str, pace: Pace) -> Ex
         method="POST",
         path="/v1/jobs",
         params=_params(**params),
-        headers={"Content-Type": media_type(image), "Idempotency-Key": idempotency_key},
+        headers={"Content-Type": media_type(image), "Idempotency-Key": _quoted(idempotency_key)},
         content=image,
     )
     response = yield from _ask(request, pace)
@@ -143,7 +147,7 @@ def classify(
             params=_params(confidence_threshold=confidence_threshold),
             headers={
                 "Content-Type": media_type(image),
-                "Idempotency-Key": idempotency_key,
+                "Idempotency-Key": _quoted(idempotency_key),
                 "Prefer": f"wait={hold}",
             },
             content=image,
@@ -278,7 +282,7 @@ def _answered(
             wanted = _pause_wanted(response)
             if last or wanted is None or wanted > min(_PATIENCE_S, left()):
                 return _Answered(response=response, repeated=sent > 1)
-            pause_s = wanted
+            pause_s = min(pace.asked_pause_s(sent, wanted), left())
 
 
 def _ask(request: Request, pace: Pace) -> Exchange[httpx2.Response]:
@@ -307,6 +311,12 @@ def _expect(response: httpx2.Response, *statuses: int) -> httpx2.Response:
 
 def _path(job_id: str, *rest: str) -> str:
     return "/".join(("/v1/jobs", quote(job_id, safe=""), *rest))
+
+
+def _quoted(key: str) -> str:
+    # A string as RFC 9651 has it. Bare, a key that has quotes of its own would be taken for the one between them.
+    escaped = key.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
 
 
 def _params(**values: float | str | None) -> dict[str, str]:

@@ -6,7 +6,16 @@ from typing import Final, NoReturn
 
 import typer
 
-from darkroom.errors import ConnectionFailed, DarkroomError, InvalidKey, InvalidUrl, NotAllowed, Unauthorized
+from darkroom.errors import (
+    AnswerTimeout,
+    ConnectionFailed,
+    DarkroomError,
+    InvalidKey,
+    InvalidSurroundings,
+    InvalidUrl,
+    NotAllowed,
+    Unauthorized,
+)
 from darkroom.keys import KEY, KEY_FILE, UnusableKey
 from darkroom.plain import plain
 
@@ -44,9 +53,11 @@ def foreseen() -> Iterator[None]:
         )
     except NotAllowed as error:
         leave(str(error), REFUSED)
+    except AnswerTimeout as error:
+        leave(str(error), LATE)
     except ConnectionFailed as error:
         leave(f"{error} Is it running? `darkroom up` starts one.", UNREACHABLE)
-    except (InvalidKey, InvalidUrl, UnusableKey) as error:
+    except (InvalidKey, InvalidSurroundings, InvalidUrl, UnusableKey) as error:
         leave(str(error), MISUSED)
     except DarkroomError as error:
         leave(str(error), FAILED)

@@ -12,9 +12,17 @@ _SUFFIXES: Final = frozenset(
 def find_pictures(place: Path) -> list[Path]:
     """A file as it is; of a folder, all the way down, the files with a picture's suffix, by name.
 
-    A folder that cannot be listed stands for itself, so that whoever reads it hears why.
+    A folder that cannot be listed stands for itself, and so does a place that cannot be looked at, so that whoever
+    reads it hears why.
     """
-    return sorted(_below(place)) if place.is_dir() else [place]
+    return sorted(_below(place)) if _is_folder(place) else [place]
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
 
 
 def _below(place: Path) -> list[Path]:

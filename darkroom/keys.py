@@ -16,6 +16,11 @@ class UnusableKey(Exception):
     """There is no telling which key to send; the message is a sentence that does not repeat it."""
 
 
+def is_key(text: str) -> bool:
+    """Whether a header can carry it as a key: visible ASCII without spaces, and not empty."""
+    return bool(_VISIBLE.fullmatch(text))
+
+
 def read_key(environ: Mapping[str, str], file: Path | None) -> str | None:
     """The key to send, None where none is given. An empty variable gives none.
 
@@ -42,6 +47,6 @@ def _text(file: Path) -> str:
 
 
 def _visible(key: str, place: str) -> str:
-    if not _VISIBLE.fullmatch(key):
+    if not is_key(key):
         raise UnusableKey(f"What {place} holds is no key: a key is visible ASCII without spaces.")
     return key

@@ -4,14 +4,51 @@ No picture waits in memory: what is taken and not yet told of are `concurrency` 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from os import PathLike
 from queue import SimpleQueue
+from typing import TypeVar
 
-from darkroom.errors import ConnectionFailed, ConnectionLost, DarkroomError, NotAllowed
+from darkroom.errors import AnswerTimeout, ConnectionFailed, ConnectionLost, DarkroomError, NotAllowed
 from darkroom.pictures import Picture
-from darkroom.types import Classification, Outcome
+from darkroom.types import Classification
+
+E = TypeVar("E", bound=Exception)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one picture of many: a classification, or the error that it has instead; the other is None.
+
+    >>> good, bad = client.classify_many(["cat.png", "nowhere.png"])
+    >>> good.unwrap().best.label
+    'Mammal'
+    >>> print(bad.index, bad.error.strerror)
+    1 No such file or directory
+    """
+
+    index: int
+    """Its place among the pictures given, from 0."""
+    image: Picture = field(repr=False)
+    """The picture as it was given."""
+    classification: Classification | None = None
+    error: DarkroomError | OSError | None = None
+
+    def unwrap(self) -> Classification:
+        """The classification.
+
+        Raises: the error that there is instead.
+
+        >>> outcomes = client.classify_many(["cat.png", "owl.png"])
+        >>> [outcome.unwrap().best.label for outcome in outcomes]
+        ['Mammal', 'Bird']
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.classification is not None
+        return self.classification
 
 
 def several(images: Iterable[Picture], concurrency: int) -> Iterator[Picture]:
@@ -33,7 +70,7 @@ def in_threads(
     *,
     concurrency: int,
     stop: Callable[[], None],
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """The outcomes as the pictures end. In the end, or when the iterator is left, `stop` has to end what still runs.
 
     Raises: ConnectionFailed where no server can be reached, NotAllowed where the key is refused; what `images` raises.
@@ -72,7 +109,7 @@ def in_threads(
 
 async def in_tasks(
     images: Iterator[Picture], classify: Callable[[Picture], Awaitable[Classification]], *, concurrency: int
-) -> AsyncIterator[Outcome]:
+) -> AsyncGenerator[Outcome, None]:
     """The same on asyncio: leaving the iterator cancels what still runs."""
 
     async def outcome(index: int, image: Picture) -> Outcome:
@@ -111,13 +148,18 @@ async def in_tasks(
 
 def ends_all(error: Exception) -> bool:
     """Whether all further calls would have this error too: nobody listens there, or the key is not the right one."""
-    unreachable = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
+    unreachable = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost | AnswerTimeout)
     return unreachable or isinstance(error, NotAllowed)
+
+
+def kept(error: E) -> E:
+    """The same error, fit to be kept: it no longer holds on to the picture that was sent."""
+    # They lead to the frames and the request that hold the picture's bytes, of which a series may not keep many.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _failed(index: int, image: Picture, error: DarkroomError | OSError) -> Outcome:
     if ends_all(error):
         raise error
-    # They lead to the frames and the request that hold the picture's bytes, of which a series may not keep many.
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    return Outcome(index=index, image=image, error=error)
+    return Outcome(index=index, image=image, error=kept(error))

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from io import TextIOWrapper
@@ -15,6 +16,19 @@ from darkroom.exits import FAILED, UNREAD, leave
 from darkroom.plain import encodable
 
 
+@contextmanager
+def writing() -> Iterator[None]:
+    """End the command where what is written in here is not read any more (quietly), or cannot be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        _forget()
+        raise typer.Exit(UNREAD) from None
+    except OSError as error:
+        _forget()
+        leave(f"The output cannot be written: {error.strerror}.", FAILED)
+
+
 def write(text: str) -> None:
     """Write it at once. Ends the command where nobody reads it any more (quietly), or where it cannot be written."""
     # Python's own sign that there is no stdout.
@@ -22,15 +36,9 @@ def write(text: str) -> None:
         return
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    try:
+    with writing():
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget()
-        raise typer.Exit(UNREAD) from None
-    except OSError as error:
-        _forget()
-        leave(f"The output cannot be written: {error.strerror}.", FAILED)
 
 
 def write_json(value: Any) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from darkroom.errors import JobNotDone
 from darkroom.exits import reason
-from darkroom.types import Outcome, Prediction
+from darkroom.outcomes import Outcome
+from darkroom.types import Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

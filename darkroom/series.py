@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from darkroom.errors import DarkroomError
-from darkroom.outcomes import ends_all
+from darkroom.outcomes import ends_all, kept
 
 G = TypeVar("G")
 R = TypeVar("R")
+
+_GRACE_S: Final = 1.0
 
 Failure: TypeAlias = DarkroomError | OSError
 
@@ -21,6 +23,8 @@ async def series(
     at_once: int,
 ) -> None:
     """Call for each of what is given, so many at once; `told` hears what became of each, in the order given.
+
+    Where one ends all, those that end within a second of it are told of all the same.
 
     Raises: the error after which no further call would fare better, see `outcomes.ends_all`.
     """
@@ -37,12 +41,21 @@ async def series(
                 if ends_all(error):
                     end.append(error)
                     raise
-                return error
+                return kept(error)
 
     tasks = [asyncio.create_task(outcome(item)) for item in given]
     try:
-        for item, task in zip(given, tasks, strict=True):
-            told(item, await task)
+        for number, (item, task) in enumerate(zip(given, tasks, strict=True)):
+            try:
+                known = await task
+            except (DarkroomError, OSError):
+                # Their requests are with the server, and what it made of them must not be lost.
+                await asyncio.wait(tasks[number:], timeout=_GRACE_S)
+                for later, ended in zip(given[number:], tasks[number:], strict=True):
+                    if ended.done() and not ended.cancelled() and ended.exception() is None:
+                        told(later, ended.result())
+                raise
+            told(item, known)
     finally:
         for task in tasks:
             task.cancel()

@@ -10,18 +10,19 @@ from typing import Any, Final
 
 import httpx2
 
-from darkroom.errors import ConnectionFailed, ConnectionLost, InvalidKey, InvalidUrl
+from darkroom.errors import AnswerTimeout, ConnectionFailed, ConnectionLost, InvalidKey, InvalidSurroundings, InvalidUrl
 from darkroom.exchanges import Request
+from darkroom.keys import is_key
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 MOST_PER_PAGE: Final = 200
 
-_KEY: Final = re.compile(r"[!-~]+")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _IDEMPOTENCY_BYTES: Final = 16
 
 _BROKEN: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
+_LATE: Final = (httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.PoolTimeout)
 
 
 def options(url: str, key: str | None = None) -> dict[str, Any]:
@@ -31,14 +32,17 @@ def options(url: str, key: str | None = None) -> dict[str, Any]:
     """
     try:
         parsed = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise InvalidUrl(url) from error
+    except httpx2.InvalidURL:
+        # The cause may repeat a part of a password.
+        raise InvalidUrl(url) from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise InvalidUrl(url)
-    if key is not None and not _KEY.fullmatch(key):
+    if key is not None and not is_key(key):
         raise InvalidKey("This is no key: a key is visible ASCII without spaces, and not empty.")
     return {
-        "base_url": parsed,
+        # httpx2 logs the address of every request, so the name and the password go apart from it.
+        "base_url": parsed.copy_with(userinfo=b""),
+        "auth": (parsed.username, parsed.password) if parsed.userinfo else None,
         # Not as a bearer: a URL with a name and a password, for a proxy in front, has Authorization for itself.
         "headers": {} if key is None else {"X-API-Key": key},
         # A key must not follow a redirect to where it is not known.
@@ -48,6 +52,19 @@ def options(url: str, key: str | None = None) -> dict[str, Any]:
         # A proxy cannot reach our own loopback, and its variables are seldom set with that in mind.
         "trust_env": not _is_loopback(parsed.host),
     }
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """For making a client of httpx2, which reads the environment's proxies and certificates.
+
+    Raises: InvalidSurroundings.
+    """
+    try:
+        yield
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        # The cause may repeat a proxy's password.
+        raise InvalidSurroundings(_complaint(error)) from None
 
 
 def seconds(timeout: float) -> float:
@@ -93,12 +110,14 @@ def arguments(request: Request, timeout_s: float) -> dict[str, Any]:
 def translated(url: httpx2.URL) -> Iterator[None]:
     """httpx2's exceptions as ours.
 
-    Raises: ConnectionLost, ConnectionFailed.
+    Raises: ConnectionLost, AnswerTimeout, ConnectionFailed.
     """
     try:
         yield
     except _BROKEN as error:
         raise ConnectionLost(place(url), "the connection broke") from error
+    except _LATE as error:
+        raise AnswerTimeout(place(url), "it took too long") from error
     except httpx2.TimeoutException as error:
         raise ConnectionFailed(place(url), "it took too long") from error
     except httpx2.HTTPError as error:
@@ -108,6 +127,14 @@ def translated(url: httpx2.URL) -> Iterator[None]:
 def page_size(left: int | None) -> int:
     """How many jobs to ask for when so many are still wanted (None: all)."""
     return MOST_PER_PAGE if left is None else min(left, MOST_PER_PAGE)
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "The environment names a SOCKS proxy (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY): it needs the package socksio."
+    if isinstance(error, OSError):
+        return "The environment's certificates (SSL_CERT_FILE, SSL_CERT_DIR) cannot be read."
+    return "The environment's proxy (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) is no address of one."
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,14 +1,9 @@
 """What the client hands out. Every value is frozen; times are aware datetimes, durations end in `_ms` or `_s`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-from darkroom.pictures import Picture
-
-if TYPE_CHECKING:
-    from darkroom.errors import DarkroomError
+from typing import Any, Literal, TypeAlias
 
 Priority: TypeAlias = Literal["high", "normal", "low"]
 """How early a job may go."""
@@ -111,39 +106,6 @@ class Job:
     retried_as: str | None
     links: Mapping[str, str | None]
     metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one picture of many: a classification, or the error that it has instead.
-
-    >>> good, bad = client.classify_many(["cat.png", "nowhere.png"])
-    >>> good.classification.best.label
-    'Mammal'
-    >>> print(bad.index, bad.error.strerror)
-    1 No such file or directory
-    """
-
-    index: int
-    """Its place among the pictures given, from 0."""
-    image: Picture = field(repr=False)
-    """The picture as it was given."""
-    classification: Classification | None = None
-    error: "DarkroomError | OSError | None" = None
-
-    def unwrap(self) -> Classification:
-        """The classification.
-
-        Raises: the error that there is instead.
-
-        >>> outcomes = client.classify_many(["cat.png", "owl.png"])
-        >>> [outcome.unwrap().best.label for outcome in outcomes]
-        ['Mammal', 'Bird']
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.classification is not None
-        return self.classification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from darkroom.errors import DarkroomError
 from darkroom.processes import MISCONFIGURED, Child, Misconfigured, Program, Stopped, Supervisor
 
 REDIS_URL: Final = "DARKROOM_REDIS_URL"
+REDIS_URL_FILE: Final = "DARKROOM_REDIS_URL_FILE"
 
 _PARTS: Final = {"gateway": ("fastapi", "uvicorn"), "worker": ("celery", "PIL")}
 _KEYS: Final = ("X_API_KEY", "X_API_KEY_FILE")
@@ -65,10 +66,10 @@ def up(stack: Stack, environ: Mapping[str, str]) -> int:
         with ExitStack() as opened:
             listener = opened.enter_context(_listening(stack.port))
             redis = None
-            if environ.get(REDIS_URL):
+            if environ.get(REDIS_URL) or environ.get(REDIS_URL_FILE):
                 _check(stack.gateway_command, environ)
             else:
-                redis = opened.enter_context(_private_redis(stack.data, environ))
+                redis = opened.enter_context(_private_redis(stack.data, _without_keys(environ)))
             if any(environ.get(name) for name in _KEYS):
                 _say(f"calls need the key of {' or '.join(_KEYS)}")
             supervisor = opened.enter_context(Supervisor(say=_say))
@@ -108,7 +109,7 @@ class _Running:
         self._reason: str | None = None
         self._url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._ready_line = json.dumps({"url": self._url}) if stack.as_json else f"ready {self._url}"
-        inner = {**environ, REDIS_URL: environ[REDIS_URL] if redis is None else redis.url}
+        inner = environ if redis is None else {**environ, REDIS_URL: redis.url}
         number = listener.fileno()
         self._gateways = [
             _child(
@@ -126,7 +127,7 @@ class _Running:
                 Program(
                     name=f"worker {count}",
                     command=stack.worker_command,
-                    environ={**inner, "DARKROOM_WORKER_PROCESSES": "1"},
+                    environ={**_without_keys(inner), "DARKROOM_WORKER_PROCESSES": "1"},
                 )
             )
             for count in range(1, stack.workers + 1)
@@ -239,6 +240,11 @@ def _take(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _without_keys(environ: Mapping[str, str]) -> Mapping[str, str]:
+    # Only a gateway asks callers for a key.
+    return {name: value for name, value in environ.items() if name not in _KEYS}
 
 
 def _child(program: Program) -> Child:

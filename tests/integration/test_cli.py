@@ -147,7 +147,7 @@ def test_one_key_serves_server_and_command(tmp_path: Path, pictures: Path) -> No
     assert (without.returncode, wrong.returncode) == (5, 5)
     assert (without.stdout, wrong.stdout) == ("", "")
     for refused in (without, wrong):
-        assert "Give the key in X_API_KEY, or in a file with --key-file or X_API_KEY_FILE." in refused.stderr
+        assert "Give it in X_API_KEY, or in a file with --key-file or X_API_KEY_FILE." in refused.stderr
     assert (by_variable.returncode, by_file.returncode) == (0, 0), by_variable.stderr + by_file.stderr
     everything = "".join(told.stdout + told.stderr for told in (without, wrong, by_variable, by_file))
     assert KEY not in everything + up.err.read_text()

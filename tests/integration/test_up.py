@@ -1,15 +1,19 @@
 """`darkroom up` as a program: what it starts, what it survives, and what it leaves behind, which is nothing."""
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
+import pytest
 import redis
 
 from darkroom import Client, DarkroomError
+from darkroom.embedded import find_server
 from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
 from tests.support.redis_server import RedisServer, free_port
@@ -25,6 +29,11 @@ def another(find: Callable[[], list[int]], than: int) -> Callable[[], bool]:
 def speak(up: Up) -> redis.Redis:
     """A client of the private Redis."""
     return redis.Redis(unix_socket_path=str(up.data / "redis.sock"))
+
+
+def telling(place: Path) -> str:
+    """A worker that writes its environment there, and stays."""
+    return f"import json, os, pathlib\npathlib.Path({str(place)!r}).write_text(json.dumps(dict(os.environ)))\n{STAY}"
 
 
 def test_it_says_one_line_when_it_is_ready_and_ends_with_0(tmp_path: Path) -> None:
@@ -152,7 +161,8 @@ def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
 
     assert status == 2
     assert up.err.read_text() == (
-        f"darkroom up: port {port} cannot be used (Address already in use); choose another with --port or DARKROOM_PORT\n"
+        f"darkroom up: port {port} cannot be used (Address already in use); "
+        "choose another with --port or DARKROOM_PORT\n"
     )
     assert not data.exists()
 
@@ -234,6 +244,64 @@ def test_with_a_redis_given_none_is_started_and_nothing_written(tmp_path: Path) 
     assert told.read_text() == f"{given} 1"
     assert below == 2
     assert not up.data.exists()
+
+
+def test_a_redis_given_in_a_file_is_given_as_it_is(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    file = tmp_path / "redis-url"
+    file.write_text(f"redis://127.0.0.1:{free_port()}/0")
+
+    with stand_ins(tmp_path, worker=telling(told), DARKROOM_REDIS_URL_FILE=str(file)) as up:
+        assert up.url
+        until(lambda: told.exists() and told.read_text())
+        below = len(up.descendants())
+        up.stop()
+
+    heard = json.loads(told.read_text())
+    assert heard["DARKROOM_REDIS_URL_FILE"] == str(file)
+    assert "DARKROOM_REDIS_URL" not in heard
+    assert below == 2
+    assert not up.data.exists()
+
+
+def test_the_real_parts_take_a_redis_given_in_a_file(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path).start()
+    file = tmp_path / "redis-url"
+    file.write_text(server.url)
+
+    with (
+        the_real_ones(tmp_path / "up", "--workers", "1", DARKROOM_REDIS_URL_FILE=str(file)) as up,
+        Client(up.url) as client,
+    ):
+        found = client.classify(encoded(a_picture()))
+        status = up.stop()
+    server.stop()
+
+    assert (found.model, status) == ("mock@1", 0)
+    assert not up.data.exists()
+
+
+@pytest.mark.parametrize("name", ["X_API_KEY", "X_API_KEY_FILE"])
+def test_the_callers_key_is_for_gateways_only(tmp_path: Path, name: str) -> None:
+    by_worker, by_redis = tmp_path / "by-worker", tmp_path / "by-redis"
+    server = tmp_path / "bin" / "valkey-server"
+    server.parent.mkdir()
+    # A server that sets its title overwrites what /proc tells of its environment.
+    server.write_text(f'#!/bin/sh\n[ "$1" = - ] && env > {by_redis}\nexec {find_server()} "$@"\n')
+    server.chmod(0o755)
+    given: dict[str, Any] = {name: "for-gateways-only", "PATH": f"{server.parent}:{os.environ['PATH']}"}
+
+    with stand_ins(tmp_path, worker=telling(by_worker), **given) as up:
+        assert up.url
+        until(lambda: by_worker.exists() and by_worker.read_text())
+        (gateway,) = up.descendants("stand_in_gateway")
+        known = Path(f"/proc/{gateway}/environ").read_bytes()
+        up.stop()
+
+    assert f"{name}=for-gateways-only".encode() in known.split(b"\0")
+    assert name not in json.loads(by_worker.read_text())
+    assert f"PATH={server.parent}" in by_redis.read_text()
+    assert "for-gateways-only" not in by_redis.read_text()
 
 
 def test_a_redis_given_that_is_too_old_is_one_sentence_and_an_end_with_2(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from darkroom import cli, up
+from darkroom import AnswerTimeout, AsyncClient, Client, cli, up
 from darkroom.transport import DEFAULT_URL
 from tests.support.command_line import run
 from tests.support.redis_server import free_port
@@ -147,9 +147,9 @@ def test_what_was_submitted_before_the_end_is_told(url: str, tmp_path: Path) -> 
     told = run("submit", folder, "--url", url)
     as_json = run("submit", folder, "--url", url, "--json")
 
-    assert (told.exit_code, told.stdout) == (5, "job_bird\n")
+    assert (told.exit_code, told.stdout) == (5, "job_bird\n" * 2)
     assert as_json.exit_code == 5
-    assert [row["file"] for row in json.loads(as_json.stdout)] == [str(folder / "a.png")]
+    assert [row["file"] for row in json.loads(as_json.stdout)] == [str(folder / "a.png"), str(folder / "c.png")]
 
 
 def test_a_folder_that_cannot_be_listed_is_a_row(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +172,70 @@ def test_a_folder_that_cannot_be_listed_is_a_row(url: str, tmp_path: Path, monke
     assert result.exit_code == 1
     assert (good["label"], bad["file"]) == ("Bird", str(closed))
     assert bad["error"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "closed/a.png"])
+@pytest.mark.parametrize("command", ["classify", "submit"])
+def test_a_place_that_cannot_be_looked_at_is_one_pictures_bad_luck(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, command: str
+) -> None:
+    folder = pictures(tmp_path, a="bird")
+    real = os.stat
+
+    def refuse(place: Any, **options: Any) -> os.stat_result:
+        if "closed" in str(place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return real(place, **options)
+
+    # Root may look everywhere.
+    monkeypatch.setattr(os, "stat", refuse)
+
+    result = run(command, tmp_path / name, folder / "a.png", "--url", url, COLUMNS="1000")
+
+    assert result.exit_code == 1
+    assert ("File name too long" if name[0] == "x" else "Permission denied") in result.output
+    assert ("Bird" if command == "classify" else "job_bird") in result.stdout
+
+
+def late(*_: object, **__: object) -> None:
+    raise AnswerTimeout("http://host", "it took too long")
+
+
+def test_a_single_call_without_an_answer_in_time_is_exit_status_4(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "status", late)
+
+    result = run("status", "--url", url)
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == "darkroom: No answer from http://host: it took too long.\n"
+
+
+@pytest.mark.parametrize("command", ["classify", "submit"])
+def test_a_picture_without_an_answer_in_time_is_told_and_exit_status_1(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    folder = pictures(tmp_path, a="bird", b="bird")
+    real = getattr(AsyncClient, command)
+    monkeypatch.setattr(
+        AsyncClient,
+        command,
+        lambda client, image, **wishes: late() if Path(image).name == "a.png" else real(client, image, **wishes),
+    )
+
+    result = run(command, folder, "--url", url)
+
+    assert result.exit_code == 1
+    assert "it took too long" in result.output
+    assert ("Bird" if command == "classify" else "job_bird") in result.stdout
+
+
+@pytest.mark.parametrize("command", [["status"], ["submit", __file__]])
+def test_surroundings_that_are_of_no_use_are_one_sentence_and_exit_status_2(command: list[str]) -> None:
+    result = run(*command, "--url", "http://darkroom.example", HTTP_PROXY="foo://bob:hunter2@host")
+
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("darkroom: The environment's proxy")
+    assert "hunter2" not in result.stderr
 
 
 def test_a_folder_without_pictures_is_wrong_use(tmp_path: Path) -> None:

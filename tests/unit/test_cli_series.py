@@ -1,14 +1,20 @@
 """The same call for each of several things: in order, so many at once, and to an end where none would fare better."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
-from darkroom import ApiError, ConnectionFailed, ConnectionLost, NotAllowed
+from darkroom import AnswerTimeout, ApiError, ConnectionFailed, ConnectionLost, NotAllowed
 from darkroom.errors import error_of
 from darkroom.outcomes import ends_all
 from darkroom.series import series
 from darkroom.types import Problem
+
+
+class Picture:
+    """Something whose end can be seen."""
 
 
 def a_refusal(code: str) -> ApiError:
@@ -47,14 +53,19 @@ async def test_no_more_are_called_at_once_than_wanted() -> None:
 
 async def test_a_failure_is_one_things_bad_luck() -> None:
     told: list[object] = []
-    failures = [ConnectionLost("url", "reason"), a_refusal("job-not-found"), FileNotFoundError()]
+    failures = [
+        ConnectionLost("url", "reason"),
+        AnswerTimeout("url", "reason"),
+        a_refusal("job-not-found"),
+        FileNotFoundError(),
+    ]
 
     async def call(number: int) -> str:
-        if number < 3:
+        if number < len(failures):
             raise failures[number]
         return "good"
 
-    await series(range(4), call, told=lambda _, outcome: told.append(outcome), at_once=1)
+    await series(range(5), call, told=lambda _, outcome: told.append(outcome), at_once=1)
 
     assert told == [*failures, "good"]
 
@@ -78,3 +89,48 @@ async def test_what_all_others_would_meet_too_ends_it_after_those_before(error: 
     assert ends_all(error)
     assert not ends_all(ConnectionLost("url", "reason"))
     assert isinstance(a_refusal("forbidden"), NotAllowed)
+
+
+async def test_what_others_came_to_is_told_before_the_end_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.series._GRACE_S", 0.1)
+    told: list[tuple[int, object]] = []
+    refused = a_refusal("unauthorized")
+    sent = asyncio.Event()
+
+    async def call(number: int) -> int:
+        if number == 0:
+            await sent.wait()
+            raise refused
+        if number == 1:
+            raise FileNotFoundError
+        if number == 3:
+            sent.set()
+            # It is with the server while another is refused.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if number == 4:
+            await asyncio.Event().wait()
+        return -number
+
+    with pytest.raises(NotAllowed):
+        await series(range(5), call, told=lambda *pair: told.append(pair), at_once=5)
+
+    assert [item for item, _ in told] == [1, 2, 3]
+    assert isinstance(told[0][1], FileNotFoundError)
+    assert told[1:] == [(2, -2), (3, -3)]
+
+
+async def test_a_failure_does_not_keep_what_was_sent() -> None:
+    held: list[object] = []
+    sent: list[weakref.ref[Picture]] = []
+
+    async def call(_: int) -> None:
+        picture = Picture()
+        sent.append(weakref.ref(picture))
+        raise FileNotFoundError from ConnectionResetError(picture)
+
+    await series(range(3), call, told=lambda _, outcome: held.append(outcome), at_once=1)
+
+    gc.collect()
+    assert len(held) == 3
+    assert [picture() for picture in sent] == [None] * 3

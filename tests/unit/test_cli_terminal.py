@@ -136,6 +136,29 @@ def test_output_that_cannot_be_written_is_one_sentence(url: str) -> None:
     assert told.stderr == "darkroom: The output cannot be written: No space left on device.\n"
 
 
+PRINTED_FIRST: Final = [["--help"], ["--version"], ["jobs", "--help"], ["--show-completion", "bash"]]
+
+
+@pytest.mark.parametrize("words", PRINTED_FIRST, ids=" ".join)
+def test_help_that_cannot_be_written_is_one_sentence(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = program(command(*words), stdout=full, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+
+    assert told.returncode == 1
+    assert told.stderr == "darkroom: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("words", PRINTED_FIRST, ids=" ".join)
+def test_a_reader_that_leaves_ends_help_quietly(words: list[str]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+
+    with os.fdopen(theirs, "wb") as unread:
+        told = program(command(*words), stdout=unread, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+
+    assert (told.returncode, told.stderr) == (141, "")
+
+
 def test_no_stdout_at_all_is_no_trouble(url: str) -> None:
     words = shlex.join(command("status", "--url", url))
 

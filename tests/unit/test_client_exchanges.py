@@ -1,6 +1,7 @@
 """The exchanges by themselves: how long is waited, what is asked again, and when it is given up."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -8,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom import ConnectionFailed, ConnectionLost, DeadlineExceeded, JobCanceled, WaitTimeout
+from darkroom import AnswerTimeout, ConnectionFailed, ConnectionLost, DeadlineExceeded, JobCanceled, WaitTimeout
 from darkroom.errors import ApiError, JobExpired, JobNotFound, Unavailable, UnexpectedAnswer, WorkerCrashed
 from darkroom.exchanges import Exchange, Pace, Request, cancel, classify, delete, look, result, submit, unready, wait
 from darkroom.pictures import media_type
 from tests.support.answers import JOB_ID, URL, a_classification, a_job, answer, drive, refusal
 
 LOST = ConnectionLost(URL, "the connection broke")
-LATE = ConnectionFailed(URL, "it took too long")
+LATE = AnswerTimeout(URL, "it took too long")
 
 SURE = Pace(chance=lambda: 1.0)
 """Chance lengthens every pause as far as it may."""
@@ -161,7 +162,7 @@ def test_where_nobody_listens_nothing_is_tried_again() -> None:
 def test_a_get_is_sent_again_when_the_server_asks_for_patience(code: str, status: int) -> None:
     _, asked = drive(look(JOB_ID, SURE), refusal(code, status, retry_after="2"), answer(200, a_job()))
 
-    assert [request.after_s for request in asked] == [0, 2]
+    assert [request.after_s for request in asked] == [0, 2.5]
 
 
 @pytest.mark.parametrize("retry_after", [None, "3600", "Fri, 31 Dec 2027 23:59:59 GMT", "-1"])
@@ -170,6 +171,69 @@ def test_patience_of_no_or_too_many_seconds_is_left_to_the_caller(retry_after: s
         drive(look(JOB_ID, SURE), refusal("queue-full", 503, retry_after=retry_after))
 
     assert raised.value.problem.retry_after_s == (3600 if retry_after == "3600" else None)
+
+
+def test_a_server_that_asks_for_no_patience_is_given_some() -> None:
+    luckless = Pace(chance=lambda: 0.0)
+    busy = [refusal("queue-full", 503, retry_after="0") for _ in range(4)]
+
+    _, sure = drive(look(JOB_ID, SURE), *busy[:2], answer(200, a_job()))
+    _, asked = drive(look(JOB_ID, luckless), *busy[2:], answer(200, a_job()))
+
+    assert [request.after_s for request in sure] == [0, 0.5, 1]
+    assert [request.after_s for request in asked] == [0, 0.25, 0.5]
+
+
+def test_the_patience_that_a_server_asks_for_is_drawn_out_by_chance_up_to_a_quarter_and_never_cut() -> None:
+    paces = [Pace(chance=partial(float, share)) for share in (0.0, 0.5, 1.0)]
+
+    pauses = [
+        drive(look(JOB_ID, pace), refusal("queue-full", 503, retry_after="4"), answer(200, a_job()))[1][1].after_s
+        for pace in paces
+    ]
+
+    assert pauses == [4, 4.5, 5]
+
+
+def test_a_pause_drawn_out_by_chance_ends_with_the_calls_time() -> None:
+    server = Server(holds_s=0)
+
+    _, asked = drive(
+        classify(b"", 0.5, 4.5, KEY, server.pace()),
+        refusal("queue-full", 503, retry_after="4"),
+        GOOD["classify"](),
+        before_answer=server.answers,
+    )
+
+    assert [request.after_s for request in asked] == [0, 4.5]
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_that_names_its_patience_is_asked_again(status: int) -> None:
+    proxys = httpx2.Response(status, text="<h1>Bad gateway</h1>", headers={"Retry-After": "2"})
+
+    _, asked = drive(look(JOB_ID, SURE), proxys, answer(200, a_job()))
+
+    assert [request.after_s for request in asked] == [0, 2.5]
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("kind", ["text/html", "application/problem+json"])
+def test_a_proxy_that_has_no_answer_is_unavailable(status: int, kind: str) -> None:
+    proxys = httpx2.Response(status, text="<h1>Bad gateway</h1>", headers={"Content-Type": kind})
+
+    with pytest.raises(Unavailable, match=f"status {status}.* a proxy") as raised:
+        drive(look(JOB_ID, SURE), proxys)
+
+    assert (raised.value.problem.status, raised.value.problem.retryable) == (status, True)
+
+
+def test_a_key_with_quotes_of_its_own_is_another_key() -> None:
+    keys = ["qq1", '"qq1"', r"back\slash"]
+
+    sent = [drive(submit(b"", {}, key, SURE), answer(202, a_job()))[1][0].headers["Idempotency-Key"] for key in keys]
+
+    assert sent == ['"qq1"', r'"\"qq1\""', r'"back\\slash"']
 
 
 def test_a_busy_server_is_asked_three_times_and_then_believed() -> None:
@@ -200,7 +264,7 @@ every_call = pytest.mark.parametrize("name", CALLS)
 def test_every_call_survives_a_broken_connection_and_a_busy_server(name: str) -> None:
     _, asked = drive(CALLS[name](SURE), LOST, refusal("broker-unavailable", 503, retry_after="3"), GOOD[name]())
 
-    assert [request.after_s for request in asked] == [0, 0.5, 3]
+    assert [request.after_s for request in asked] == [0, 0.5, 3.75]
     assert {(request.method, request.path, request.content) for request in asked} == {
         (asked[0].method, asked[0].path, asked[0].content)
     }
@@ -208,7 +272,7 @@ def test_every_call_survives_a_broken_connection_and_a_busy_server(name: str) ->
 
 @every_call
 def test_no_call_is_sent_again_after_a_timeout(name: str) -> None:
-    with pytest.raises(ConnectionFailed, match="too long"):
+    with pytest.raises(AnswerTimeout, match="too long"):
         drive(CALLS[name](SURE), LATE)
 
 
@@ -223,7 +287,7 @@ def test_without_retries_the_first_trouble_is_told(name: str, trouble: httpx2.Re
 def test_a_picture_goes_with_the_same_idempotency_key_every_time(name: str) -> None:
     _, asked = drive(CALLS[name](SURE), LOST, refusal("quota-exceeded", 429, retry_after="0"), GOOD[name]())
 
-    assert [request.headers["Idempotency-Key"] for request in asked] == [KEY] * 3
+    assert [request.headers["Idempotency-Key"] for request in asked] == [f'"{KEY}"'] * 3
 
 
 def test_pauses_grow_and_chance_halves_them_at_most() -> None:

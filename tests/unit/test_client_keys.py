@@ -3,12 +3,22 @@
 import logging
 import re
 import traceback
+from base64 import b64encode
 from collections.abc import Callable
 
 import httpx2
 import pytest
 
-from darkroom import AsyncClient, Client, ConnectionLost, DarkroomError, InvalidKey, Unauthorized, UnexpectedAnswer
+from darkroom import (
+    AsyncClient,
+    Client,
+    ConnectionLost,
+    DarkroomError,
+    InvalidKey,
+    InvalidUrl,
+    Unauthorized,
+    UnexpectedAnswer,
+)
 from tests.support.answers import CARRIERS, URL, Carrier, a_classification, a_job, answer, refusal
 from tests.support.stub_server import stub_server
 
@@ -55,17 +65,17 @@ def test_the_same_call_has_one_idempotency_key_and_another_call_another(carry: C
     first, *repeats, other = server.sent
     assert repeats == [first, first]
     assert other != first
-    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert re.fullmatch('"[0-9a-f]{32}"', first)
 
 
 @both
-def test_the_callers_own_idempotency_key_is_sent_as_it_is(carry: Carrier) -> None:
+def test_the_callers_own_idempotency_key_is_sent_as_a_string(carry: Carrier) -> None:
     server = Telling(a_submitted, a_classified)
 
     carry(server, lambda client: client.submit(b"picture", idempotency_key="shelf 7, picture 12"))
     carry(server, lambda client: client.classify(b"picture", idempotency_key="x" * 255))
 
-    assert server.sent == ["shelf 7, picture 12", "x" * 255]
+    assert server.sent == ['"shelf 7, picture 12"', f'"{"x" * 255}"']
 
 
 @both
@@ -176,3 +186,42 @@ def test_the_key_never_follows_a_redirect() -> None:
         client.status()
 
     assert [url.host for url in seen] == ["127.0.0.1"]
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ftp://bob:hunter2@host", "ftp://***@host"),
+        ("http://bob:hu/nter2@host:8000", "http://***@host:8000"),
+        ("http://bob:hunter2#@host:port", "http://***@host:port"),
+        ("bob:hunter2@host", "***@host"),
+        ("HTTP://bob:hunt@er2@host:\n", "HTTP://***@host:\n"),
+    ],
+)
+def test_what_is_no_url_is_told_without_its_password(kind: type[Client | AsyncClient], url: str, shown: str) -> None:
+    with pytest.raises(InvalidUrl) as raised:
+        kind(url)
+
+    assert raised.value.url == shown
+    assert repr(shown) in str(raised.value)
+    assert not re.search("bob|hu|er2", "".join(traceback.format_exception(raised.value)).rpartition("InvalidUrl")[2])
+
+
+async def test_the_name_and_the_password_of_a_url_are_sent_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers["Authorization"])
+        return answer(204)
+
+    transport = httpx2.MockTransport(handle)
+    with Client("http://bob:hunter%202@darkroom.example", key=KEY, transport=transport) as client:
+        client.delete("job_1")
+    async with AsyncClient("http://bob:hunter%202@darkroom.example", key=KEY, transport=transport) as other:
+        await other.delete("job_1")
+
+    assert seen == [f"Basic {b64encode(b'bob:hunter 2').decode()}"] * 2
+    assert "http://darkroom.example/v1/jobs/job_1" in caplog.text
+    assert not re.search("bob|hunter", caplog.text)

@@ -4,16 +4,29 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_type_hints
 
 import httpx2
 import pytest
 
-from darkroom import AsyncClient, Client, ConnectionFailed, ConnectionLost, Outcome, UnsupportedImageFormat, WaitTimeout
+import darkroom
+from darkroom import (
+    AnswerTimeout,
+    AsyncClient,
+    Client,
+    ConnectionFailed,
+    ConnectionLost,
+    DarkroomError,
+    Job,
+    Outcome,
+    Prediction,
+    UnsupportedImageFormat,
+    WaitTimeout,
+)
 from tests.support.answers import CARRIERS, URL, Carrier, a_classification, a_job, answer, refusal
 from tests.support.waiting import eventually, until
 
@@ -27,6 +40,8 @@ def by_its_bytes(request: httpx2.Request) -> httpx2.Response:
         return refusal("unsupported-image-format", 415)
     if says == "lost":
         raise httpx2.RemoteProtocolError("hung up")
+    if says == "late":
+        raise httpx2.ReadTimeout("nothing came")
     if says == "unreachable":
         raise httpx2.ConnectError("refused")
     return answer(200, a_classification((says, 0.91)))
@@ -97,6 +112,14 @@ def test_a_lost_connection_is_one_pictures_and_an_unreachable_server_ends_all(
     assert isinstance(lost.error, ConnectionLost)
     assert labels([good]) == ["good"]
     assert type(raised.value) is ConnectionFailed
+
+
+@both
+def test_an_answer_that_does_not_come_in_time_is_one_pictures_bad_luck(carry: Carrier) -> None:
+    late, good = carry(by_its_bytes, many([b"late", b"good"], concurrency=1))
+
+    assert isinstance(late.error, AnswerTimeout)
+    assert labels([good]) == ["good"]
 
 
 @both
@@ -455,8 +478,7 @@ async def test_closing_the_iterator_ends_the_tasks_at_once(gate: Gate) -> None:
 
     async with AsyncClient(gate.url) as client:
         outcomes = client.classify_each(counted(100, []), concurrency=8)
-        assert isinstance(outcomes, AsyncIterator)
-        async with aclosing(outcomes):  # type: ignore[type-var]
+        async with aclosing(outcomes):
             await anext(outcomes)
 
         assert await only_this_task()
@@ -520,3 +542,27 @@ def test_threads_may_share_a_client(gate: Gate) -> None:
             thread.join(30)
 
     assert sorted(found) == sorted(f"{thread}-{number}" for thread in range(6) for number in range(15))
+
+
+def test_what_is_told_may_be_closed_as_its_types_say() -> None:
+    with Client(URL, transport=httpx2.MockTransport(by_its_bytes)) as client:
+        with closing(client.classify_each([b"good"])) as outcomes:
+            outcome = next(outcomes)
+        with closing(client.jobs(limit=0)) as jobs:
+            assert list(jobs) == []
+
+    assert outcome.error is None
+    assert outcome.unwrap().best == Prediction(label="good", confidence=0.91)
+    assert get_type_hints(Client.classify_each)["return"] == Generator[Outcome, None, None]
+    assert get_type_hints(AsyncClient.classify_each)["return"] == AsyncGenerator[Outcome, None]
+    assert get_type_hints(AsyncClient.jobs)["return"] == AsyncGenerator[Job, None]
+
+
+def test_a_tool_may_ask_for_the_types_of_everything_public() -> None:
+    hints = get_type_hints(Outcome)
+
+    assert hints["error"] == DarkroomError | OSError | None
+    for name in darkroom.__all__:
+        kind = getattr(darkroom, name)
+        if isinstance(kind, type):
+            get_type_hints(kind)
