@@ -8,17 +8,20 @@ Below the folder each service has its own: what it may read, and nothing else.
     gateway/key            the first key
     worker/redis-url       the same for the workers
 
-The URLs and the health check's password are the truth, and `users.acl` is derived from them on every run.
+The URLs and the health check's password are the truth, and `users.acl` is derived from them on every run. Redis
+reads it when it starts, and only then: a run that writes other users into it says so.
 """
 
 import argparse
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -29,6 +32,7 @@ REDIS: Final = "redis:6379/0"
 # Every key and every channel; what reads or changes the server itself is for nobody.
 _WORK: Final = "~* &* +@all -@admin -@dangerous +info"
 
+_VISIBLE: Final = re.compile(r"[!-~]+")
 
 # Redis runs as another user and is let in by the group.
 _MODE: Final = 0o640
@@ -38,10 +42,17 @@ class Unusable(Exception):
     """The secrets cannot be made or used as they are; the message is one sentence for whoever starts the containers."""
 
 
-def prepare(folder: Path) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The first key, and whether Redis had other users before: one that runs keeps those until it is restarted."""
+
+    key: str
+    users_changed: bool
+
+
+def prepare(folder: Path) -> Prepared:
     """Make what is absent in `folder`, keep what is there, complete what an earlier run left half finished.
 
-    Returns: the first key.
     Raises: Unusable.
     """
     try:
@@ -51,11 +62,15 @@ def prepare(folder: Path) -> str:
             health = _kept(folder / "redis" / "health", _password)
             acl = folder / "redis" / "users.acl"
             users = _users(gateway=gateway, worker=worker, health=health)
-            if _text(acl) != users:
+            before = _text(acl)
+            if before != users:
                 _write(acl, users)
-            return _kept(folder / "gateway" / "key", lambda: f"dk_{_password()}")
+            key = _kept(folder / "gateway" / "key", lambda: f"dk_{_password()}")
+            if not _VISIBLE.fullmatch(key):
+                raise Unusable(f"{folder / 'gateway' / 'key'} holds no key: a key is visible ASCII without spaces.")
+            return Prepared(key=key, users_changed=before not in {"", users})
     except OSError as error:
-        raise Unusable(f"{error.filename}: {error.strerror}.") from error
+        raise Unusable(f"{error.filename or folder}: {error.strerror}.") from error
 
 
 def _users(*, gateway: str, worker: str, health: str) -> str:
@@ -81,7 +96,10 @@ def _url(user: str) -> str:
 
 
 def _password_in(url: str, *, user: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.username != user or not parts.password:
         raise Unusable(f"The redis-url of {user} holds no password of this user; delete the file and it is made anew.")
     return unquote(parts.password)
@@ -96,7 +114,8 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    # What is no text is not what belongs there, whatever it is.
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _write(path: Path, text: str) -> None:
@@ -131,20 +150,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the secrets and show the key. Exits with 1 and one sentence where that cannot be done."""
+    """Make the secrets, show the key, tell of new users. Exits with 1 and one sentence where that cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m deploy.init", description="Make Darkroom's secrets.")
     parser.add_argument("folder", type=Path, help="the folder that holds redis/, gateway/ and worker/")
     try:
-        key = prepare(parser.parse_args(arguments).folder)
+        prepared = prepare(parser.parse_args(arguments).folder)
     except Unusable as unusable:
         sys.stderr.write(f"darkroom init: {unusable}\n")
         sys.exit(1)
+    key = prepared.key
     url = f"http://127.0.0.1:{os.environ.get('DARKROOM_PORT') or 8000}"
     sys.stdout.write(
         f"The key: {key}\n"
         f"How it is: curl -H 'X-API-Key: {key}' {url}/v1/status\n"
         f"A picture: curl -H 'X-API-Key: {key}' -F image=@picture.jpg {url}/predict\n"
     )
+    if prepared.users_changed:
+        sys.stdout.write("Redis's users have changed: if it runs, docker compose restart redis\n")
 
 
 if __name__ == "__main__":

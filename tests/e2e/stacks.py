@@ -23,6 +23,8 @@ _ADVICE: Final = (
     "start one, or point DOCKER_HOST at one."
 )
 
+_THEIR_OWN: Final = 0o700
+
 
 class NoEngine(Exception):
     """There is no engine to try containers on; the message tells what to do."""
@@ -88,9 +90,9 @@ class Stack:
         """
         return docker("compose", *command, cwd=self.folder, env={**self.environ, **environ})
 
-    def up(self, *, workers: int = 4) -> None:
+    def up(self, *, workers: int = 4, **environ: str) -> None:
         """Start everything, and return when all of it is healthy."""
-        self.compose("up", "--build", "--detach", "--wait", "--quiet-pull", "--scale", f"worker={workers}")
+        self.compose("up", "--build", "--detach", "--wait", "--quiet-pull", "--scale", f"worker={workers}", **environ)
 
     def build(self) -> str:
         """Build, and tell what the builder did."""
@@ -109,6 +111,10 @@ class Stack:
     def image(self, service: str) -> str:
         """The image that a service is built to."""
         return f"{self.project}-{service}"
+
+    def health(self, service: str) -> list[str]:
+        """How the engine says that a service's containers are."""
+        return [str(inspect(container)["State"]["Health"]["Status"]) for container in self.containers(service)]
 
     @property
     def key(self) -> str:
@@ -149,10 +155,12 @@ def a_stack(folder: Path) -> Iterator[Stack]:
 
 
 def _copy(folder: Path) -> None:
-    """What a clone would have, with what is not committed yet."""
+    """What a clone would have, with what is not committed yet, of somebody whose files nobody else may read."""
     listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in names:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    for path in folder.rglob("*"):
+        path.chmod(path.stat().st_mode & _THEIR_OWN)

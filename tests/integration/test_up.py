@@ -60,7 +60,7 @@ def test_sigterm_stops_it_in_good_order_too(tmp_path: Path) -> None:
 
 
 def test_a_stop_before_it_is_ready_is_in_good_order(tmp_path: Path) -> None:
-    gateway = tmp_path / "gateway.py"
+    gateway = tmp_path / "ends_at_once.py"
     gateway.write_text("raise SystemExit(1)")
 
     with stand_ins(tmp_path, gateway=str(gateway)) as up:

@@ -1,7 +1,9 @@
 """The secrets that containers start with: made once, kept, completed, and understood by a real Redis."""
 
+import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from deploy.init import REDIS, Unusable, main, prepare
+from deploy.init import REDIS, Prepared, Unusable, main, prepare
 from shared.settings import SharedSettings
 from tests.support.programs import ROOT
 from tests.support.redis_server import RedisServer
@@ -72,7 +74,7 @@ def waits_for_a_lock(pid: int) -> bool:
 
 
 def test_a_first_run_makes_every_file_and_leaves_nothing_else(folder: Path) -> None:
-    key = prepare(folder)
+    key = prepare(folder).key
 
     assert sorted(contents(folder)) == list(FILES)
     assert as_secret(folder, "gateway/key") == key
@@ -81,13 +83,13 @@ def test_a_first_run_makes_every_file_and_leaves_nothing_else(folder: Path) -> N
 
 
 def test_a_second_run_changes_nothing(folder: Path) -> None:
-    key = prepare(folder)
+    key = prepare(folder).key
     before = contents(folder)
     written = {name: (folder / name).stat().st_mtime_ns for name in FILES}
 
     again = prepare(folder)
 
-    assert again == key
+    assert again == Prepared(key=key, users_changed=False)
     assert contents(folder) == before
     assert {name: (folder / name).stat().st_mtime_ns for name in FILES} == written
 
@@ -117,11 +119,11 @@ def test_nobody_but_owner_and_group_reads_a_secret(folder: Path, mask: int) -> N
 
 
 def test_a_deleted_key_is_replaced_and_all_else_is_kept(folder: Path) -> None:
-    key = prepare(folder)
+    key = prepare(folder).key
     before = contents(folder)
     (folder / "gateway" / "key").unlink()
 
-    another = prepare(folder)
+    another = prepare(folder).key
 
     assert another != key
     assert contents(folder) == {**before, "gateway/key": f"{another}\n"}
@@ -130,7 +132,7 @@ def test_a_deleted_key_is_replaced_and_all_else_is_kept(folder: Path) -> None:
 def test_a_key_of_ones_own_is_kept(folder: Path) -> None:
     (folder / "gateway" / "key").write_text("my-own-key")
 
-    assert prepare(folder) == "my-own-key"
+    assert prepare(folder).key == "my-own-key"
     assert (folder / "gateway" / "key").read_text() == "my-own-key"
 
 
@@ -289,9 +291,86 @@ def test_a_run_says_the_key_and_how_to_use_it(
     assert said[2].endswith(f"curl -H 'X-API-Key: {key}' -F image=@picture.jpg http://127.0.0.1:9000/predict")
 
 
+CHANGED = "Redis's users have changed: if it runs, docker compose restart redis\n"
+
+
+@pytest.mark.parametrize("lost", ["gateway/redis-url", "worker/redis-url", "redis/health"])
+def test_a_run_that_changes_redis_users_says_so_and_the_next_one_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    main([str(folder)])
+    assert CHANGED not in capsys.readouterr().out
+    (folder / lost).unlink()
+
+    main([str(folder)])
+    assert capsys.readouterr().out.endswith(CHANGED)
+
+    main([str(folder)])
+    assert CHANGED not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", ["gateway/key", "redis/users.acl"])
+def test_a_run_that_leaves_redis_users_as_they_were_does_not_speak_of_them(
+    folder: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    prepare(folder)
+    (folder / lost).unlink()
+
+    main([str(folder)])
+
+    assert CHANGED not in capsys.readouterr().out
+
+
+def test_redis_keeps_its_users_until_it_is_restarted(folder: Path, tmp_path: Path) -> None:
+    prepare(folder)
+
+    with a_redis(folder, tmp_path / "data") as server:
+        (folder / "gateway" / "redis-url").unlink()
+        assert prepare(folder).users_changed
+        url = as_secret(folder, "gateway/redis-url")
+
+        with as_user(server, url) as client, pytest.raises(redis.exceptions.AuthenticationError):
+            client.ping()
+        server.kill()
+        server.start()
+        with as_user(server, url) as client:
+            assert client.ping()
+
+
 def test_folders_that_are_not_there_are_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([str(tmp_path)])
 
     assert left.value.code == 1
     assert capsys.readouterr().err == f"darkroom init: {tmp_path}/redis: No such file or directory.\n"
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "dk_x y", "dk_\0", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_what_no_header_can_carry_is_no_key_and_is_told(folder: Path, text: str) -> None:
+    (folder / "gateway" / "key").write_text(text)
+
+    with pytest.raises(Unusable, match="holds no key"):
+        prepare(folder)
+
+
+def test_what_is_no_text_is_told_or_made_anew(folder: Path) -> None:
+    prepare(folder)
+    before = contents(folder)
+    (folder / "redis" / "users.acl").write_bytes(b"\xff\xfe")
+
+    assert prepare(folder).users_changed
+    assert contents(folder) == before
+    for url in (b"\xff", b"redis://[x"):
+        (folder / "gateway" / "redis-url").write_bytes(url)
+        with pytest.raises(Unusable, match="redis-url of gateway"):
+            prepare(folder)
+
+
+def test_a_full_disk_names_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("deploy.init.os.fsync", full)
+
+    with pytest.raises(Unusable, match=f"^{re.escape(str(folder))}: No space left on device.$"):
+        prepare(folder)
