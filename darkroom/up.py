@@ -18,13 +18,14 @@ from typing import Final
 from darkroom.client import Client
 from darkroom.embedded import EmbeddedRedis, NoServer, find_server
 from darkroom.errors import DarkroomError
+from darkroom.keys import KEY, KEY_FILE
 from darkroom.processes import MISCONFIGURED, Child, Misconfigured, Program, Stopped, Supervisor
 
 REDIS_URL: Final = "DARKROOM_REDIS_URL"
 REDIS_URL_FILE: Final = "DARKROOM_REDIS_URL_FILE"
 
 _PARTS: Final = {"gateway": ("fastapi", "uvicorn"), "worker": ("celery", "PIL")}
-_KEYS: Final = ("X_API_KEY", "X_API_KEY_FILE")
+_KEYS: Final = (KEY, KEY_FILE)
 _BACKLOG: Final = 2048
 _GRACE_S: Final = 30.0
 _GRACE_AFTER_A_FAULT_S: Final = 5.0

@@ -170,7 +170,7 @@ REDIS_OPTIONS: Final = {
 }
 
 _INSTALLS: Final = (
-    "--mount=type=cache,target=/root/.cache/pip python -m pip install "
+    "--mount=type=cache,target=/var/cache/pip python -m pip install --cache-dir /var/cache/pip "
     "--require-hashes --only-binary :all: --requirement requirements.txt"
 )
 

@@ -2,6 +2,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
@@ -17,12 +18,24 @@ from tests.support.waiting import until
 NOBODY = "redis://127.0.0.1:1/0"
 
 
-def refused(redis_url: str = NOBODY, *arguments: str, **variables: str) -> tuple[int, str]:
-    """Exit code and standard error of a gateway that should not start."""
+def ended(arguments: Sequence[str], env: dict[str, str], inherited: Sequence[int] = ()) -> tuple[int, str]:
+    """Exit code and standard error of a gateway that does not stay."""
     command = [sys.executable, "-m", "gateway", *arguments]
-    env = environment(redis_url, **variables)
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, pass_fds=inherited, capture_output=True, text=True, timeout=60, check=False
+    )
     return done.returncode, done.stderr
+
+
+def refused(redis_url: str = NOBODY, *arguments: str, **variables: str) -> tuple[int, str]:
+    """The same of one that should not start."""
+    return ended(arguments, environment(redis_url, **variables))
+
+
+def refused_socket(inherited: socket.socket) -> tuple[int, str]:
+    """The same of one that should not serve on a socket."""
+    number = inherited.fileno()
+    return ended(["--fd", str(number)], environment(NOBODY), [number])
 
 
 @pytest.mark.parametrize(
@@ -86,38 +99,19 @@ def test_a_descriptor_that_is_no_socket_is_one_sentence_and_exit_2() -> None:
 
 def test_a_descriptor_of_a_socket_that_does_not_listen_is_one_sentence_and_exit_2() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        command = [sys.executable, "-m", "gateway", "--fd", str(datagrams.fileno())]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment(NOBODY),
-            pass_fds=[datagrams.fileno()],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        code, said = refused_socket(datagrams)
 
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "does not listen" in said
     assert refused(NOBODY, "--fd", "-1")[0] == 2
 
 
 def test_an_inherited_socket_that_strangers_reach_is_refused() -> None:
     with socket.create_server(("0.0.0.0", 0)) as listener:
-        command = [sys.executable, "-m", "gateway", "--fd", str(listener.fileno())]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment(NOBODY),
-            pass_fds=[listener.fileno()],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        code, said = refused_socket(listener)
 
-    assert done.returncode == 2
-    assert "loopback" in done.stderr
+    assert code == 2
+    assert "loopback" in said
 
 
 @pytest.mark.parametrize("inherited", [False, True])
