@@ -13,9 +13,12 @@ DarkroomError
 │   ├── JobAlreadyFinished      job-already-finished
 │   ├── JobCanceled             job-canceled
 │   ├── JobRunning              job-running
+│   ├── InputGone               input-gone
 │   ├── InvalidRequest          validation-error
 │   ├── InvalidBase64           invalid-base64
 │   ├── InvalidImage            invalid-image
+│   │   └── DecoderCrashed      the same
+│   ├── DecodeTimeout           decode-timeout
 │   ├── OutOfMemory             out-of-memory
 │   ├── IdempotencyKeyReused    idempotency-key-reused
 │   ├── UnsupportedMediaType    unsupported-media-type
@@ -27,7 +30,8 @@ DarkroomError
 │   ├── BrokerUnavailable       broker-unavailable
 │   ├── StorageFull             storage-full
 │   ├── QueueFull               queue-full
-│   └── NoWorkers               no-workers
+│   ├── NoWorkers               no-workers
+│   └── WorkerCrashed           worker-crashed
 └── FatalError                  ours; somebody must look
     ├── InternalError           internal-error
     └── InferenceFailed         inference-failed
@@ -116,6 +120,12 @@ class JobRunning(UsageError):
     code = "job-running"
 
 
+class InputGone(UsageError):
+    """The job's picture was erased, so the job cannot be tried again."""
+
+    code = "input-gone"
+
+
 class InvalidRequest(UsageError):
     """The request has the wrong shape. `errors` is a tuple of (JSON pointer, sentence) pairs."""
 
@@ -136,6 +146,16 @@ class InvalidImage(UsageError):
     """The bytes start like an image and do not decode as one, or there are none."""
 
     code = "invalid-image"
+
+
+class DecoderCrashed(InvalidImage):
+    """Decoding the image ended the process that did it."""
+
+
+class DecodeTimeout(UsageError):
+    """Decoding the image takes longer than it may."""
+
+    code = "decode-timeout"
 
 
 class OutOfMemory(UsageError):
@@ -213,6 +233,12 @@ class NoWorkers(TransientError):
     """The call needs a worker and none is alive."""
 
     code = "no-workers"
+
+
+class WorkerCrashed(TransientError):
+    """As many workers were lost over the job as it has attempts."""
+
+    code = "worker-crashed"
 
 
 class FatalError(DarkroomError):

@@ -55,6 +55,18 @@ a low one lets at most 1,000 pass that come after it. So none starves, and no tw
 place."""
 
 
+MAX_ATTEMPTS: Final = 3
+"""How often a job is tried at most."""
+
+LEASE_MS: Final = 10_000
+"""A worker not heard from for so long has lost its job."""
+
+
+def pause_ms(setbacks: int) -> int:
+    """How long a job pauses after so many setbacks: 1, 2, 4, … and at most 30 seconds."""
+    return int(min(1000 * 2 ** (setbacks - 1), 30_000))
+
+
 def new_job_id() -> str:
     """An opaque id with 128 random bits."""
     return f"job_{secrets.token_hex(16)}"
@@ -73,7 +85,11 @@ class JobSpec:
     priority: Priority = Priority.NORMAL
     queue_ttl_ms: int = 3_600_000
     result_ttl_ms: int = 3_600_000
-    max_attempts: int = 3
+    max_attempts: int = MAX_ATTEMPTS
+    retry_keep_ms: int = 3_600_000
+    """How long the picture stays after any end but a success; 0: not at all."""
+    retry_of: str | None = None
+    """The job that this one tries again."""
     metadata: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -110,9 +126,19 @@ class Failure:
     detail: str
     limit: int | None = None
     actual: int | None = None
+    dead: bool = False
+    """Whether it is for somebody to look at: then the job becomes a dead letter."""
 
 
-Outcome: TypeAlias = Answer | Failure
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """A failure that may pass. The job is tried again after a pause, `repeats` times at most; then it has failed."""
+
+    failure: Failure
+    repeats: int
+
+
+Outcome: TypeAlias = Answer | Failure | Setback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +158,12 @@ class Job:
     cancel_requested: bool = False
     answer: Answer | None = None
     failure: Failure | None = None
+    retried_as: str | None = None
+    """The job that tries this one again."""
+    due_us: int | None = None
+    """When it joins the queue again, if it pauses after a setback."""
     position: int | None = None
-    """Place in the queue, 1 = next; None when it is not queued."""
+    """Place in the queue, 1 = next; None when it is not queued, or pauses."""
 
     @property
     def id(self) -> str:

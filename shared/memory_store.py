@@ -7,9 +7,20 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.clock import epoch_us
-from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
-from shared.jobs import PLACES, Answer, Claim, Job, JobSpec, JobState, Outcome
-from shared.store import ONCE_S, TOMBSTONE_S, WORKER_TTL_S, Once, Overview, Page, WorkerReport, WorkerSighting
+from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
+from shared.jobs import LEASE_MS, PLACES, Answer, Claim, Failure, Job, JobSpec, JobState, Outcome, Setback, pause_ms
+from shared.store import (
+    CRASHED,
+    ONCE_S,
+    TOMBSTONE_S,
+    WORKER_TTL_S,
+    Once,
+    Overview,
+    Page,
+    Reaped,
+    WorkerReport,
+    WorkerSighting,
+)
 
 
 @dataclass(slots=True)
@@ -18,7 +29,13 @@ class _Record:
     number: int
     place: float
     token: str | None = None
+    lease_us: int = 0
     deadline_us: int = 0
+    setbacks: int = 0
+    set_back: str | None = None
+    """The token of the attempt that was set back last."""
+    dead: bool = False
+    picture_until_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -56,16 +73,7 @@ class MemoryStore:
             if spec.id not in self._records:
                 if once is not None:
                     self._onces[spec.owner, once.key] = (spec.id, once.fingerprint, now + ONCE_S * 1_000_000)
-                self._numbers += 1
-                job = Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=now)
-                self._records[spec.id] = _Record(
-                    job=job,
-                    number=self._numbers,
-                    place=self._numbers + PLACES[spec.priority],
-                    deadline_us=now + spec.queue_ttl_ms * 1000,
-                )
-                self._pictures[spec.id] = image
-                self._bell.set()
+                self._admit(spec, image, now)
             return self._seen(self._records[spec.id])
 
     async def get(self, job_id: str, owner: str) -> Job:
@@ -110,6 +118,35 @@ class MemoryStore:
             self._tombs.pop(job_id, None)
             self._tell(job_id)
 
+    async def retry(self, job_id: str, owner: str, spec: JobSpec, pause_ms: int = 0) -> Job:
+        """See `JobStore.retry`."""
+        with self._lock:
+            record = self._owned(job_id, owner)
+            if record.job.state not in {JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}:
+                raise JobRunning("Only a job that failed, was canceled or expired can be tried again.")
+            if record.job.retried_as in self._records:
+                return self._seen(self._records[record.job.retried_as])
+            if job_id not in self._pictures:
+                raise InputGone("The job's picture was erased.")
+            fresh = self._admit(spec, self._pictures.pop(job_id), self._now_us(), pause_ms)
+            record.job = replace(record.job, retried_as=spec.id)
+            record.dead = False
+            return self._seen(fresh)
+
+    async def dead_letter(self, job_id: str) -> Job:
+        """See `JobStore.dead_letter`."""
+        with self._lock:
+            self._bury()
+            record = self._records.get(job_id)
+            if record is None or not record.dead:
+                raise JobNotFound("There is no such dead letter.")
+            return record.job
+
+    async def dead_letters(self, *, limit: int = 50, before: int | None = None) -> Page:
+        """See `JobStore.dead_letters`."""
+        with self._lock:
+            return self._page(lambda record: record.dead, limit, before)
+
     async def page(
         self,
         owner: str,
@@ -121,18 +158,14 @@ class MemoryStore:
     ) -> Page:
         """See `JobStore.page`."""
         with self._lock:
-            self._bury()
-            found = [
-                record
-                for record in sorted(self._records.values(), key=lambda record: -record.number)
-                if record.job.spec.owner == owner
-                and (before is None or record.number < before)
-                and (state is None or record.job.state is state)
-                and (model is None or record.job.spec.model == model)
-            ]
-            return Page(
-                jobs=tuple(self._seen(record) for record in found[:limit]),
-                next_before=found[limit - 1].number if len(found) > limit else None,
+            return self._page(
+                lambda record: (
+                    record.job.spec.owner == owner
+                    and (state is None or record.job.state is state)
+                    and (model is None or record.job.spec.model == model)
+                ),
+                limit,
+                before,
             )
 
     async def overview(self) -> Overview:
@@ -140,7 +173,7 @@ class MemoryStore:
         with self._lock:
             now = self._now_us()
             states = [record.job.state for record in self._records.values()]
-            created = [record.job.created_us for record in self._line()]
+            created = [record.job.created_us for record in self._waiting()]
             return Overview(
                 jobs={
                     JobState.QUEUED: states.count(JobState.QUEUED),
@@ -154,6 +187,10 @@ class MemoryStore:
                     if now - heard < WORKER_TTL_S * 1_000_000
                 ),
             )
+
+    async def reap(self) -> Reaped:
+        """See `JobStore.reap`."""
+        return self._reap()
 
     async def faults(self) -> list[str]:
         """See `JobStore.faults`: there is nothing to distrust, and nothing that outlives the process."""
@@ -170,6 +207,7 @@ class MemoryStore:
                     self._end(record, JobState.EXPIRED)
                     continue
                 record.token = f"{worker}/{secrets.token_hex(8)}"
+                record.lease_us = now + LEASE_MS * 1000
                 record.job = replace(
                     record.job,
                     state=JobState.RUNNING,
@@ -197,28 +235,41 @@ class MemoryStore:
     ) -> tuple[bool, Claim | None]:
         """See `WorkStore.finish`."""
         with self._lock:
-            record = self._records.get(claim.spec.id)
-            held = record is not None and record.job.state is JobState.RUNNING and record.token == claim.token
-            if record is not None and held:
-                if record.job.cancel_requested:
-                    self._end(record, JobState.CANCELED)
-                    held = False
-                elif isinstance(outcome, Answer):
-                    record.job = replace(record.job, answer=outcome)
-                    self._end(record, JobState.SUCCEEDED)
-                else:
-                    record.job = replace(record.job, failure=outcome)
-                    self._end(record, JobState.FAILED)
-            return held, self.claim(worker) if then_claim else None
+            counted = self._settled(claim, outcome)
+            return counted, self.claim(worker) if then_claim else None
+
+    def give_back(self, claim: Claim) -> bool:
+        """See `WorkStore.give_back`."""
+        with self._lock:
+            record = self._held(claim)
+            if record is None:
+                return False
+            if record.job.cancel_requested:
+                self._end(record, JobState.CANCELED)
+            else:
+                record.job = replace(record.job, attempt=record.job.attempt - 1)
+                self._wait(record, self._now_us())
+            return True
 
     def linger(self, seconds: float) -> bool:
         """See `WorkStore.linger`."""
         return self._bell.wait(seconds)
 
-    def beat(self, report: WorkerReport) -> None:
+    def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
         """See `WorkStore.beat`."""
         with self._lock:
-            self._workers[report.id] = (report, self._now_us())
+            now = self._now_us()
+            self._workers[report.id] = (report, now)
+            record = None if claim is None else self._held(claim)
+            if record is not None:
+                record.lease_us = now + LEASE_MS * 1000
+            unheard = bool(self._line()) and self._bell.is_set()
+            self._ring()
+            return unheard
+
+    def reap_now(self) -> Reaped:
+        """See `WorkStore.reap_now`."""
+        return self._reap()
 
     def retire(self, worker: str) -> None:
         """See `WorkStore.retire`."""
@@ -232,9 +283,109 @@ class MemoryStore:
 
     # Inside
 
+    def _waiting(self) -> list[_Record]:
+        return [record for record in self._records.values() if record.job.state is JobState.QUEUED]
+
     def _line(self) -> list[_Record]:
-        waiting = [record for record in self._records.values() if record.job.state is JobState.QUEUED]
-        return sorted(waiting, key=lambda record: record.place)
+        ready = [record for record in self._waiting() if record.job.due_us is None]
+        return sorted(ready, key=lambda record: record.place)
+
+    def _ring(self) -> None:
+        if self._line():
+            self._bell.set()
+
+    def _admit(self, spec: JobSpec, image: bytes, now: int, pause_ms: int = 0) -> _Record:
+        self._numbers += 1
+        record = self._records[spec.id] = _Record(
+            job=Job(spec=spec, state=JobState.QUEUED, attempt=0, created_us=now),
+            number=self._numbers,
+            place=self._numbers + PLACES[spec.priority],
+        )
+        self._pictures[spec.id] = image
+        self._wait(record, now, pause_ms)
+        return record
+
+    def _wait(self, record: _Record, now: int, pause_ms: int = 0) -> None:
+        record.deadline_us = now + record.job.spec.queue_ttl_ms * 1000
+        due = now + pause_ms * 1000 if pause_ms else None
+        record.job = replace(record.job, state=JobState.QUEUED, started_us=None, due_us=due)
+        self._ring()
+
+    def _held(self, claim: Claim) -> _Record | None:
+        record = self._records.get(claim.spec.id)
+        held = record is not None and record.job.state is JobState.RUNNING and record.token == claim.token
+        return record if held else None
+
+    def _settled(self, claim: Claim, outcome: Outcome) -> bool:
+        record = self._held(claim)
+        if record is None:
+            return False
+        if record.job.cancel_requested:
+            self._end(record, JobState.CANCELED)
+            return False
+        match outcome:
+            case Answer():
+                record.job = replace(record.job, answer=outcome)
+                self._end(record, JobState.SUCCEEDED)
+            case Failure():
+                self._fail(record, outcome)
+            case Setback() if record.setbacks < outcome.repeats and record.job.attempt < record.job.spec.max_attempts:
+                record.setbacks += 1
+                record.set_back = record.token
+                self._wait(record, self._now_us(), pause_ms(record.setbacks))
+            case Setback():
+                self._fail(record, replace(outcome.failure, dead=True))
+        return True
+
+    def _fail(self, record: _Record, failure: Failure) -> None:
+        record.job = replace(record.job, failure=failure)
+        record.dead = failure.dead
+        self._end(record, JobState.FAILED)
+
+    def _reap(self) -> Reaped:
+        with self._lock:
+            now = self._now_us()
+            running = [record for record in self._records.values() if record.job.state is JobState.RUNNING]
+            lost = [record for record in running if record.lease_us <= now]
+            canceled = [record for record in lost if record.job.cancel_requested]
+            crashed = [
+                record
+                for record in lost
+                if record not in canceled and record.job.attempt >= record.job.spec.max_attempts
+            ]
+            taken_back = [record for record in lost if record not in canceled and record not in crashed]
+            for record in canceled:
+                self._end(record, JobState.CANCELED)
+            for record in crashed:
+                self._fail(record, CRASHED)
+            for record in taken_back:
+                self._wait(record, self._now_us())
+            due = [record for record in self._waiting() if record.job.due_us is not None and record.job.due_us <= now]
+            for record in due:
+                record.job = replace(record.job, due_us=None)
+            expired = [record for record in self._waiting() if record.deadline_us <= now]
+            for record in expired:
+                self._end(record, JobState.EXPIRED)
+            self._ring()
+            return Reaped(
+                taken_back=len(taken_back),
+                crashed=len(crashed),
+                canceled=len(canceled),
+                expired=len(expired),
+                due=len(due),
+            )
+
+    def _page(self, wanted: Callable[[_Record], bool], limit: int, before: int | None) -> Page:
+        self._bury()
+        found = [
+            record
+            for record in sorted(self._records.values(), key=lambda record: -record.number)
+            if (before is None or record.number < before) and wanted(record)
+        ]
+        return Page(
+            jobs=tuple(self._seen(record) for record in found[:limit]),
+            next_before=found[limit - 1].number if len(found) > limit else None,
+        )
 
     def _first(self, job_id: str, owner: str, *, same: bool) -> Job:
         if not same:
@@ -245,7 +396,7 @@ class MemoryStore:
             raise JobExpired("The job that this idempotency key stands for is gone.") from None
 
     def _seen(self, record: _Record) -> Job:
-        if record.job.state is not JobState.QUEUED:
+        if record.job.state is not JobState.QUEUED or record.job.due_us is not None:
             return record.job
         return replace(record.job, position=self._line().index(record) + 1)
 
@@ -261,8 +412,11 @@ class MemoryStore:
     def _end(self, record: _Record, state: JobState) -> None:
         now = self._now_us()
         expires = now + record.job.spec.result_ttl_ms * 1000
-        record.job = replace(record.job, state=state, finished_us=now, expires_us=expires)
-        self._pictures.pop(record.job.id, None)
+        record.job = replace(record.job, state=state, finished_us=now, expires_us=expires, due_us=None)
+        keep_ms = 0 if state is JobState.SUCCEEDED else record.job.spec.retry_keep_ms
+        record.picture_until_us = now + keep_ms * 1000
+        if keep_ms == 0:
+            self._pictures.pop(record.job.id, None)
         self._ended[state] += 1
         self._tombs[record.job.id] = (record.job.spec.owner, expires + TOMBSTONE_S * 1_000_000)
         self._tell(record.job.id)
@@ -270,8 +424,11 @@ class MemoryStore:
     def _bury(self) -> None:
         now = self._now_us()
         for job_id, record in list(self._records.items()):
+            if record.picture_until_us is not None and record.picture_until_us <= now:
+                self._pictures.pop(job_id, None)
             if record.job.expires_us is not None and record.job.expires_us <= now:
                 del self._records[job_id]
+                self._pictures.pop(job_id, None)
         self._tombs = {job_id: tomb for job_id, tomb in self._tombs.items() if tomb[1] > now}
 
     def _tell(self, job_id: str) -> None:

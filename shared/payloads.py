@@ -8,7 +8,12 @@ from typing import Final
 import pybase64
 
 from shared.errors import ImageTooLarge, InvalidBase64, InvalidImage, UnsupportedImageFormat
-from shared.settings import MAX_PIXELS, MAX_SIDE
+
+MAX_PIXELS: Final = 50_000_000
+"""Most pixels an image may have."""
+
+MAX_SIDE: Final = 65_535
+"""Longest side an image may have, in pixels: the longest that JPEG and GIF can tell."""
 
 _LONGEST_PREFIX: Final = 200
 
@@ -74,14 +79,19 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise too_many_pixels(width * height)
     if max(width, height) > MAX_SIDE:
-        detail = f"The image's longest side has {max(width, height)} pixels; the limit is {MAX_SIDE}."
-        raise ImageTooLarge(detail, limit=MAX_SIDE, actual=max(width, height))
+        raise too_long_a_side(max(width, height))
 
 
 def too_many_pixels(actual: int) -> ImageTooLarge:
     """The error for an image of `actual` pixels in all."""
     detail = f"The image has {actual} pixels; the limit is {MAX_PIXELS}."
     return ImageTooLarge(detail, limit=MAX_PIXELS, actual=actual)
+
+
+def too_long_a_side(actual: int) -> ImageTooLarge:
+    """The error for an image whose longest side has `actual` pixels."""
+    detail = f"The image's longest side has {actual} pixels; the limit is {MAX_SIDE}."
+    return ImageTooLarge(detail, limit=MAX_SIDE, actual=actual)
 
 
 def _without_prefix(text: str) -> str:

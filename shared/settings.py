@@ -12,13 +12,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
-MAX_PIXELS = 50_000_000
-"""Most pixels an image may have."""
-
-MAX_SIDE = 65_535
-"""Longest side an image may have, in pixels: the longest that JPEG and GIF can tell."""
-
-
 _REDIS_URL: Final = re.compile(
     r"redis://([^/?#@]*@)?(\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(:[0-9]{1,5})?(/[0-9]*)?|unix://([^/?#@]*@)?/[^?#]+(\?db=[0-9]+)?"
 )

@@ -6,15 +6,19 @@ Every method raises `BrokerUnavailable` when the store does not answer.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from shared.jobs import Claim, Job, JobSpec, JobState, Outcome
+from shared.errors import WorkerCrashed
+from shared.jobs import LEASE_MS, Claim, Failure, Job, JobSpec, JobState, Outcome
 
-WORKER_TTL_S = 10
+WORKER_TTL_S = LEASE_MS // 1000
 """A worker not heard from for so many seconds counts as gone."""
 
 TOMBSTONE_S = 24 * 3600
 """For so many seconds after a record ran out its id is still known as expired."""
+
+CRASHED: Final = Failure(code=WorkerCrashed.code, detail="Every worker that took the job was lost over it.", dead=True)
+"""How a job ends that has lost as many workers as it may."""
 
 ONCE_S = 24 * 3600
 """For so many seconds an idempotency key stands for the job that first came with it."""
@@ -75,6 +79,24 @@ class Once:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaped:
+    """What one look for jobs that nobody holds found."""
+
+    taken_back: int = 0
+    """Jobs whose worker was lost, and that wait again."""
+    crashed: int = 0
+    """Jobs that have lost as many workers as they may, and failed."""
+    canceled: int = 0
+    """Jobs whose worker was lost after it had been asked to stop."""
+    expired: int = 0
+    """Jobs whose time in the queue was over."""
+    due: int = 0
+    """Jobs whose pause was over."""
+    more: bool = False
+    """Whether there is more to be done at once."""
+
+
 class JobStore(Protocol):
     """The gateway's view. Methods that take an `owner` treat another owner's job as absent."""
 
@@ -114,6 +136,23 @@ class JobStore(Protocol):
         Raises: JobNotFound, JobExpired, JobRunning.
         """
 
+    async def retry(self, job_id: str, owner: str, spec: JobSpec, pause_ms: int = 0) -> Job:
+        """Queue `spec` with the picture of a job that failed, was canceled or expired; the picture moves along.
+
+        Asked again it queues nothing, and gives the job that the old one was retried as.
+
+        Raises: JobNotFound, JobExpired, JobRunning in every other state, InputGone, StorageFull.
+        """
+
+    async def dead_letter(self, job_id: str) -> Job:
+        """A job that failed for good, whoever owns it.
+
+        Raises: JobNotFound.
+        """
+
+    async def dead_letters(self, *, limit: int = 50, before: int | None = None) -> Page:
+        """A page of the jobs that failed for good, newest first, whoever owns them; without those tried again."""
+
     async def page(
         self,
         owner: str,
@@ -127,6 +166,13 @@ class JobStore(Protocol):
 
     async def overview(self) -> Overview:
         """Jobs by state, the oldest wait, the workers heard from in the last `WORKER_TTL_S`."""
+
+    async def reap(self) -> Reaped:
+        """Look after jobs that nobody holds, unless another process did within the last second.
+
+        A lease that ended: the job waits again, or has failed if its attempts are used up. A pause that is over: it
+        waits. Its time in the queue is over: it has expired. Jobs wait and too few bells hang: one rings.
+        """
 
     async def faults(self) -> list[str]:
         """Why the store is not to be trusted with jobs, a sentence each; empty when it is."""
@@ -155,8 +201,17 @@ class WorkStore(Protocol):
     def linger(self, seconds: float) -> bool:
         """Wait for a bell; True when one rang."""
 
-    def beat(self, report: WorkerReport) -> None:
-        """Say that this worker lives. Rings if jobs wait and too few bells hang."""
+    def give_back(self, claim: Claim) -> bool:
+        """Let the job wait again, as if it had not been claimed; False if `claim` no longer holds it."""
+
+    def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
+        """Say that this worker lives, and renew the lease of `claim`. Rings if jobs wait and too few bells hang.
+
+        Returns: whether jobs waited, and a bell hung that nobody had heard.
+        """
+
+    def reap_now(self) -> Reaped:
+        """See `JobStore.reap`."""
 
     def retire(self, worker: str) -> None:
         """This worker is going: forget it and give back its connections."""

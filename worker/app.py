@@ -1,9 +1,14 @@
 """The worker's composition root: Celery, its configuration, its signals, and the parts of each process."""
 
+import mmap
 import os
 import secrets
+import signal
 import socket
+import threading
+import time
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,17 +19,20 @@ from setproctitle import setproctitle
 from shared import telemetry
 from shared.adapters.bell import Bell, routing
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.jobs import Answer, Claim, Outcome
+from shared.jobs import Answer, Claim, Outcome, Setback
+from shared.reaper import reap_until
 from shared.settings import SharedSettings
 from shared.store import WorkerReport
-from worker import acknowledging
+from worker import acknowledging, isolation
 from worker.classify import classify, warm_up
 from worker.config import WorkerSettings
 from worker.drain import Budget, Drain
+from worker.isolation import Decoder, Limits
 from worker.presence import Presence, resident_bytes
 from worker.sessions import InferenceSession
 from worker.sessions.mock import MockSession
 from worker.tasks import register
+from worker.watch import Bounds, Exits, Watch
 
 log = structlog.get_logger()
 
@@ -41,28 +49,91 @@ _TRANSPORT: Final = {
 }
 
 
+_LEAVE_S: Final = 4.0
+"""What Celery gets to leave in after its processes have ended their jobs, in seconds."""
+
+_PATIENCE_S: Final = 600.0
+
+
 def broker_url(redis_url: str) -> str:
     """The same server and database in Celery's words."""
     scheme, _, rest = redis_url.partition("://")
     return f"redis+socket://{rest.replace('?db=', '?virtual_host=')}" if scheme == "unix" else redis_url
 
 
-class Process:
-    """One process that classifies: its session, its store, its presence. Made after the fork."""
+class Stopping:
+    """Whether the worker was told to stop: said by Celery's own process, known to all that it forked."""
 
-    def __init__(self, *, redis_url: str, settings: WorkerSettings) -> None:
+    def __init__(self) -> None:
+        self._flag = mmap.mmap(-1, 1)
+
+    def __call__(self) -> bool:
+        """Whether it was."""
+        return self._flag[0] != 0
+
+    def say(self) -> None:
+        """From now on it is."""
+        self._flag[0] = 1
+
+
+class Process:
+    """One process that classifies: its session, decoder, store, presence. Made after the fork."""
+
+    def __init__(
+        self, *, redis_url: str, settings: WorkerSettings, decoder: Sequence[str], stopping: Stopping, parent: int
+    ) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._parent = parent
         self.session: InferenceSession = MockSession()
-        warm_up(self.session)
+        self.decoder = Decoder(Limits(seconds=settings.decode_s, bytes=settings.decoder_bytes), command=decoder)
+        warm_up(self.session, self.decoder)
         store = RedisWorkStore.from_url(redis_url, bell=Bell())
         self.drain = Drain(
             self.id,
             store=store,
-            classify=partial(classify, session=self.session),
-            budget=Budget(jobs=settings.budget_jobs, seconds=settings.budget_s, linger_s=settings.linger_s),
+            classify=partial(classify, session=self.session, decoder=self.decoder),
+            budget=Budget(
+                jobs=settings.budget_jobs,
+                seconds=settings.budget_s,
+                linger_s=settings.linger_s,
+                patience_s=_PATIENCE_S,
+                stopping=stopping,
+            ),
             ended=_say,
         )
-        self.presence = Presence(store=store, report=self.report, every_s=settings.beat_s, file=settings.beat_file)
+        progress = self.drain.progress
+        watch = Watch(
+            progress,
+            store=store,
+            bounds=Bounds(job_s=settings.job_s, drain_s=settings.drain_s, stopping=stopping),
+            exits=Exits(end=_end, replace=self._replace),
+        )
+        self.presence = Presence(
+            beat=lambda: store.beat(self.report(), progress.claim),
+            retire=lambda: store.retire(self.id),
+            look=lambda unheard: watch.look(unheard=unheard, now=time.monotonic()),
+            every_s=settings.beat_s,
+            file=settings.beat_file,
+        )
+        self._stopped = threading.Event()
+        self._reaper = threading.Thread(target=reap_until, args=(self._stopped, store), name="reaper", daemon=True)
+
+    def start(self) -> None:
+        """Show signs of life, and look after jobs that nobody holds."""
+        self.presence.start()
+        self._reaper.start()
+
+    def stop(self) -> None:
+        """Say goodbye. What this process started ends with it."""
+        self._stopped.set()
+        self.presence.stop()
+        self.decoder.close()
+
+    def _replace(self) -> None:
+        # If that process is gone, this one has been given to another parent by now.
+        if os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGKILL)
+        _end()
 
     def report(self) -> WorkerReport:
         """What this process says of itself just now."""
@@ -78,21 +149,38 @@ class Process:
         )
 
 
+def _end() -> None:
+    # Nothing of this process can be relied on any more, so nothing of it may run.
+    os._exit(os.EX_SOFTWARE)
+
+
 def _say(claim: Claim, outcome: Outcome, counted: bool) -> None:  # noqa: FBT001 - called by position, by the drain
-    ended = "succeeded" if isinstance(outcome, Answer) else outcome.code
+    match outcome:
+        case Answer():
+            ended = "succeeded"
+        case Setback():
+            ended = outcome.failure.code
+        case _:
+            ended = outcome.code
     latency = outcome.timings.latency_ms if isinstance(outcome, Answer) else None
     log.info(
         "job",
         job_id=claim.spec.id,
         attempt=claim.attempt,
         outcome=ended if counted else "too late",
+        setback=isinstance(outcome, Setback),
         fetch_ms=claim.fetch_ms,
         latency_ms=latency,
     )
 
 
-def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
-    """A Celery app whose processes each hold a loaded model and answer bells."""
+def create_app(
+    settings: WorkerSettings, shared: SharedSettings, *, decoder: Sequence[str] = isolation.COMMAND
+) -> Celery:
+    """A Celery app whose processes each hold a loaded model and a decoder, and answer bells.
+
+    `decoder` is the command of the decoder's program.
+    """
     acknowledging.install()
     app = Celery("darkroom", broker=broker_url(shared.redis_url), set_as_current=False)
     app.conf.update(routing())
@@ -108,8 +196,12 @@ def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
         worker_redirect_stdouts=False,
+        # The outermost net, for a process that not even its own watch can end.
+        task_time_limit=settings.budget_s + settings.job_s + _PATIENCE_S + 60,
     )
     processes: list[Process] = []
+    stopping = Stopping()
+    parent = os.getpid()
 
     def drain() -> int:
         return processes[0].drain()
@@ -119,11 +211,20 @@ def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
     def start(**_: Any) -> None:
         telemetry.configure()
         setproctitle("darkroom worker")
-        processes.append(Process(redis_url=shared.redis_url, settings=settings))
-        processes[0].presence.start()
+        processes.append(
+            Process(redis_url=shared.redis_url, settings=settings, decoder=decoder, stopping=stopping, parent=parent)
+        )
+        processes[0].start()
 
     def stop(**_: Any) -> None:
-        processes[0].presence.stop()
+        processes[0].stop()
+
+    def leave(**_: Any) -> None:
+        stopping.say()
+        # Celery's own leaving can hang on a line that does not answer.
+        last = threading.Timer(settings.drain_s + _LEAVE_S, os._exit, [os.EX_TEMPFAIL])
+        last.daemon = True
+        last.start()
 
     def configure_logging(**_: Any) -> None:
         telemetry.configure()
@@ -134,6 +235,7 @@ def create_app(settings: WorkerSettings, shared: SharedSettings) -> Celery:
     # Signals are Celery's, one set for a whole program; a program has one worker.
     signals.worker_process_init.connect(start, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
+    signals.worker_shutting_down.connect(leave, weak=False)
     signals.setup_logging.connect(configure_logging, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     return app

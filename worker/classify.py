@@ -1,28 +1,50 @@
 """One job from its picture to its outcome."""
 
+from collections.abc import Callable
 from time import perf_counter
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
-from shared.errors import DarkroomError, InferenceFailed, InternalError, OutOfMemory, TooLarge
-from shared.jobs import Answer, Claim, Failure, Outcome, Timings
+from shared.errors import (
+    DarkroomError,
+    DecoderCrashed,
+    DecodeTimeout,
+    FatalError,
+    InferenceFailed,
+    InternalError,
+    OutOfMemory,
+    TooLarge,
+    TransientError,
+)
+from shared.jobs import Answer, Claim, Failure, Outcome, Setback, Timings
 from shared.payloads import decode_base64
 from worker.decoding import decode
-from worker.preprocessing import Mode, preprocess
+from worker.isolation import Decoded
+from worker.preprocessing import Mode, preprocess, standardise
 from worker.sessions import InferenceSession
 
+Decode: TypeAlias = Callable[[bytes], Decoded]
+"""What a `Decoder` does."""
+
 log = structlog.get_logger()
+
+_REPEATS: Final = MappingProxyType({DecodeTimeout: 1, DecoderCrashed: 1, OutOfMemory: 1, TransientError: 2})
+"""What may pass, and how often it is tried again: once where it costs a decoder and the picture is the likely cause."""
 
 _PIXEL: Final = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One transparent pixel, as a GIF in base64."""
 
 
-def warm_up(session: InferenceSession) -> None:
-    """Go the whole way once, so that no job pays for what libraries load late."""
-    session.run(decode_and_preprocess(_PIXEL))
+def warm_up(session: InferenceSession, decoder: Decode | None = None) -> None:
+    """Go the whole way once, so that no job pays for what is loaded late: in this process, or through a decoder."""
+    if decoder is None:
+        session.run(decode_and_preprocess(_PIXEL))
+    else:
+        session.run(standardise(decoder(decode_base64(_PIXEL)).pixels))
 
 
 def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
@@ -34,46 +56,54 @@ def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArr
     return preprocess(decode(decode_base64(base64_str)), mode=mode)
 
 
-def classify(claim: Claim, session: InferenceSession) -> Outcome:
-    """Work on a job. Never raises: whatever goes wrong is a Failure."""
+def classify(claim: Claim, session: InferenceSession, decoder: Decode) -> Outcome:
+    """Work on a job. Whatever goes wrong is a Failure or a Setback; nothing but a KeyboardInterrupt is raised."""
     try:
-        return _answer(claim, session)
+        return _answer(claim, session, decoder)
     except DarkroomError as error:
-        return _failure(error)
+        return _outcome(error)
     except MemoryError:
-        return _failure(OutOfMemory("Classifying the image needs more memory than a worker has."))
-    except Exception:
+        return _outcome(OutOfMemory("Classifying the image needs more memory than a worker has."))
+    except (Exception, SystemExit):
         # Ours to mend, and the outcome has no room for the traceback.
         log.exception("inference failed", job_id=claim.spec.id)
-        return _failure(InferenceFailed("The model failed on the image."))
+        return _outcome(InferenceFailed("The model failed on the image."))
 
 
-def _answer(claim: Claim, session: InferenceSession) -> Answer:
+def _answer(claim: Claim, session: InferenceSession, decoder: Decode) -> Answer:
     if claim.image is None:
         raise InternalError("The picture is no longer in the store.")
     start = perf_counter()
-    image = decode(claim.image)
-    decoded = perf_counter()
-    tensor = preprocess(image)
+    decoded = decoder(claim.image)
+    received = perf_counter()
+    tensor = standardise(decoded.pixels)
     preprocessed = perf_counter()
     scores = session.run(tensor)
     end = perf_counter()
+    resized_s = decoded.resize_ms / 1000
     return Answer(
         scores=scores,
         timings=Timings(
             fetch_ms=round(claim.fetch_ms, 3),
-            decode_ms=_ms(start, decoded),
-            preprocess_ms=_ms(decoded, preprocessed),
+            # The way to the decoder and back counts as decoding.
+            decode_ms=_ms(start, received - resized_s),
+            preprocess_ms=_ms(received - resized_s, preprocessed),
             predict_ms=_ms(preprocessed, end),
             latency_ms=_ms(start, end),
         ),
     )
 
 
-def _failure(error: DarkroomError) -> Failure:
-    if isinstance(error, TooLarge):
-        return Failure(code=error.code, detail=error.detail, limit=error.limit, actual=error.actual)
-    return Failure(code=error.code, detail=error.detail)
+def _outcome(error: DarkroomError) -> Failure | Setback:
+    failure = Failure(
+        code=error.code,
+        detail=error.detail,
+        limit=error.limit if isinstance(error, TooLarge) else None,
+        actual=error.actual if isinstance(error, TooLarge) else None,
+        dead=isinstance(error, (*_REPEATS, FatalError)),
+    )
+    repeats = next((times for kind, times in _REPEATS.items() if isinstance(error, kind)), 0)
+    return Setback(failure=failure, repeats=repeats) if repeats else failure
 
 
 def _ms(start: float, end: float) -> float:

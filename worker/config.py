@@ -34,3 +34,20 @@ class WorkerSettings(BaseSettings):
         default=None,
         description="A file to touch whenever Redis has taken a sign of life: its age tells a health check the rest.",
     )
+    decode_s: float = Field(
+        default=10.0, gt=0, le=60, description="Seconds that decoding one picture may take; then its decoder is killed."
+    )
+    decoder_bytes: int = Field(
+        default=1024**3, ge=128 * 1024**2, description="Most bytes of address space that a decoder may have."
+    )
+    job_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds that one job may keep its worker process; then the process ends, and is replaced.",
+    )
+    drain_s: float = Field(
+        default=25.0,
+        ge=0,
+        le=25,
+        description="Seconds that the job at hand gets once the worker is told to stop; then it waits for another.",
+    )

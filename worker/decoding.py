@@ -8,12 +8,21 @@ from typing import Final
 
 import numpy as np
 
-# Importing a plugin registers it. Without these two Pillow would load all it has at the first WebP or TIFF.
-from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # for its side effect
+# Importing a plugin registers it. Without these Pillow would import what a picture asks for when it comes to it: a WebP
+# all plugins that there are, and in a decoder, which can open no file, nothing.
+from PIL import (  # noqa: F401  # for their side effects
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageColor,
+    ImagePalette,
+    MpoImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from shared.errors import DarkroomError, ImageTooLarge, InvalidImage, OutOfMemory
-from shared.payloads import check_size, image_format, too_many_pixels
-from shared.settings import MAX_PIXELS
+from shared.payloads import MAX_PIXELS, check_size, image_format, too_many_pixels
 
 _UPRIGHT: Final = MappingProxyType(
     {
@@ -43,9 +52,7 @@ def decode(image: bytes) -> Image.Image:
 
     Raises: InvalidImage, UnsupportedImageFormat, ImageTooLarge, OutOfMemory; nothing else.
     """
-    kind = image_format(image)
-    if kind == "JPEG" and image.count(_SCAN) > _MOST_SCANS:
-        raise InvalidImage(f"The JPEG has more than {_MOST_SCANS} scans.")
+    kind = inspect(image)
     try:
         # Filters belong to the whole process: this is for a worker that does one job at a time.
         with warnings.catch_warnings():
@@ -67,7 +74,23 @@ def decode(image: bytes) -> Image.Image:
         raise _bomb(error) from error
     except Exception as error:
         # Hostile bytes raise nearly anything out of Pillow: OSError, ValueError, SyntaxError, struct.error, …
-        raise InvalidImage(f"The bytes start like a {kind} and do not decode as one.") from error
+        raise undecodable(kind) from error
+
+
+def inspect(image: bytes) -> str:
+    """The image's format, of an image that is worth decoding; harmless, for it only looks for a few bytes.
+
+    Raises: InvalidImage, UnsupportedImageFormat.
+    """
+    kind = image_format(image)
+    if kind == "JPEG" and image.count(_SCAN) > _MOST_SCANS:
+        raise InvalidImage(f"The JPEG has more than {_MOST_SCANS} scans.")
+    return kind
+
+
+def undecodable(kind: str) -> InvalidImage:
+    """The error for bytes that only start like an image of that format."""
+    return InvalidImage(f"The bytes start like a {kind} and do not decode as one.")
 
 
 def _bomb(error: Image.DecompressionBombError) -> ImageTooLarge:

@@ -29,6 +29,10 @@ class Progress:
     busy: bool = False
     jobs_done: int = 0
     work_ms: float | None = None
+    claim: Claim | None = None
+    """The job at hand."""
+    since: float | None = None
+    """When work on it began, by `time.monotonic`; None while nothing is being classified."""
 
     def done(self, work_ms: float) -> None:
         """Count a job that kept the worker busy for `work_ms`."""
@@ -40,13 +44,15 @@ class Progress:
 class Budget:
     """Most jobs and most seconds of one drain, and how long it stays when nothing waits, in seconds.
 
-    `patience_s`: how long it holds on to what it has while the store is away.
+    `patience_s`: how long it holds on to what it has while the store is away. `stopping`: whether the job at hand is to
+    be the last.
     """
 
     jobs: int
     seconds: float
     linger_s: float
     patience_s: float = 600.0
+    stopping: Callable[[], bool] = lambda: False
 
 
 class Drain:
@@ -69,7 +75,7 @@ class Drain:
         self.progress = Progress()
 
     def __call__(self) -> int:
-        """Work until the queue is empty or the budget is used; in that case the store rings for what remains.
+        """Work until the queue is empty, the budget is used or the worker stops; then the store rings for what remains.
 
         A store that goes away does not end it: an answer in hand, or a claim whose reply was lost, would be lost too.
 
@@ -81,6 +87,7 @@ class Drain:
             return self._run()
         finally:
             self.progress.busy = False
+            self.progress.claim = self.progress.since = None
 
     def _run(self) -> int:
         worked = 0
@@ -89,16 +96,20 @@ class Drain:
         while True:
             if claim is None:
                 left = end - time.monotonic()
-                if left <= 0 or not self._linger(left):
+                if left <= 0 or self._budget.stopping() or not self._linger(left):
                     return worked
                 claim = self._claim()
                 continue
+            self.progress.claim = claim
             started = time.perf_counter()
+            self.progress.since = time.monotonic()
             outcome = self._classify(claim)
+            self.progress.since = None
             worked += 1
-            more = worked < self._budget.jobs and time.monotonic() < end
+            more = worked < self._budget.jobs and time.monotonic() < end and not self._budget.stopping()
             finish = partial(self._store.finish, self._worker, claim, outcome, then_claim=more)
             counted, following = self._insist(finish)
+            self.progress.claim = None
             self.progress.done((time.perf_counter() - started) * 1000)
             self._ended(claim, outcome, counted)
             if not more:

@@ -24,18 +24,34 @@ _BIASES: Final = tuple(np.float32(-mean / std) for mean, std in zip(MEAN, STD, s
 
 
 def preprocess(image: Image.Image, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
-    """Resize an RGB image to 224 by 224, bicubic with antialiasing, and standardise: z = ((x / 255) - mean) / std.
+    """`resize` and `standardise` in one.
 
     Returns: C-contiguous float32 of shape (1, 3, 224, 224), channels first, RGB, within 1e-6 of the formula in float64.
     Raises: ValueError for a mode that there is not, or an image that is not RGB.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"no such mode: {mode}")
+    return standardise(np.asarray(resize(image)), mode=mode)
+
+
+def resize(image: Image.Image) -> Image.Image:
+    """An RGB image at 224 by 224, by the bicubic filter with antialiasing.
+
+    Raises: ValueError for an image that is not RGB.
+    """
     if image.mode != "RGB":
         raise ValueError(f"an RGB image is wanted, not {image.mode}")
-    resized = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def standardise(pixels: npt.NDArray[np.uint8], *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
+    """Standardise: z = ((x / 255) - mean) / std, for uint8 of shape (224, 224, 3), RGB.
+
+    Returns: C-contiguous float32 of shape (1, 3, 224, 224), channels first, within 1e-6 of the formula in float64.
+    Raises: ValueError for a mode that there is not.
+    """
+    if mode not in get_args(Mode):
+        raise ValueError(f"no such mode: {mode}")
     tensor = np.empty((1, 3, SIDE, SIDE), dtype=np.float32)
-    for plane, band, scale, bias in zip(tensor[0], resized.split(), _SCALES, _BIASES, strict=True):
-        np.multiply(np.asarray(band), scale, out=plane)
+    for plane, band, scale, bias in zip(tensor[0], pixels.transpose(2, 0, 1), _SCALES, _BIASES, strict=True):
+        np.multiply(band, scale, out=plane)
         np.add(plane, bias, out=plane)
     return tensor

@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 
 from shared.errors import TransientError
-from shared.store import WorkerReport, WorkStore
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _GRACE_S: Final = 3.0
@@ -23,15 +22,26 @@ def resident_bytes() -> int:
 
 
 class Presence:
-    """Beats until stopped, and touches `file` with every beat. That the process lives, not that its job gets on."""
+    """Beats until stopped, and touches `file` with every beat. That the process lives, not that its job gets on.
+
+    `beat` tells the store, and returns whether a bell hung unheard; `look` learns that after every beat, and False
+    after one that failed. `retire` says goodbye to the store.
+    """
 
     def __init__(
-        self, *, store: WorkStore, report: Callable[[], WorkerReport], every_s: float, file: Path | None = None
+        self,
+        *,
+        beat: Callable[[], bool],
+        retire: Callable[[], None],
+        look: Callable[[bool], None],
+        every_s: float,
+        file: Path | None = None,
     ) -> None:
-        self._store = store
-        self._file = file
-        self._report = report
+        self._beat = beat
+        self._retire = retire
+        self._look = look
         self._every_s = every_s
+        self._file = file
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -45,19 +55,21 @@ class Presence:
         # It may be in the middle of asking a store that is away.
         self._thread.join(_GRACE_S)
         try:
-            self._store.retire(self._report().id)
+            self._retire()
         except TransientError as error:
             # The store forgets us by itself within seconds.
             log.warning("retire failed", error=error.code)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            unheard = False
             try:
-                self._store.beat(self._report())
+                unheard = self._beat()
                 if self._file is not None:
                     self._file.touch()
             except TransientError as error:
                 log.warning("beat failed", error=error.code)
             except OSError as error:
                 log.warning("beat file failed", error=error.strerror)
+            self._look(unheard)
             self._stopped.wait(self._every_s)

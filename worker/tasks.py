@@ -22,3 +22,6 @@ def register(app: Celery, drain: Callable[[], int]) -> None:
         except TransientError as error:
             # The bell is acknowledged all the same: once the store is back, the next sign of life rings.
             log.warning("drain stopped", error=error.code)
+        except Exception:
+            # Celery would end all its processes over a MemoryError. The lease of the job at hand ends by itself.
+            log.exception("drain broke")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shared.jobs import Answer, Failure, Job, JobSpec, JobState, Priority, Timings
-from shared.store import WorkerReport
+from shared.store import Reaped, WorkerReport
 
 
 def _dumps(value: Mapping[str, object]) -> bytes:
@@ -33,6 +33,14 @@ def dump_answer(answer: Answer) -> bytes:
 def dump_failure(failure: Failure) -> bytes:
     """The failure as JSON."""
     return _dumps(asdict(failure))
+
+
+def load_reaped(row: list[int] | None) -> Reaped:
+    """What the reaper's script answers."""
+    if row is None:
+        return Reaped()
+    taken_back, crashed, canceled, expired, due, more = row
+    return Reaped(taken_back=taken_back, crashed=crashed, canceled=canceled, expired=expired, due=due, more=bool(more))
 
 
 def dump_report(report: WorkerReport) -> bytes:
@@ -69,6 +77,8 @@ def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
         finished_us=moment(b"finished_us"),
         expires_us=moment(b"expires_us"),
         cancel_requested=b"cancel_requested" in record,
+        retried_as=record[b"retried_as"].decode() if b"retried_as" in record else None,
+        due_us=moment(b"due_us"),
         answer=_answer(record.get(b"answer")),
         failure=None if failure is None else Failure(**json.loads(failure)),
         position=position if state is JobState.QUEUED else None,

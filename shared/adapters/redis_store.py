@@ -8,13 +8,10 @@ from redis.exceptions import NoScriptError
 
 from shared.adapters import keys
 from shared.adapters.connections import for_gateway, for_listening, in_time, translated
-from shared.adapters.records import dump_spec, load_job, load_report
-from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
+from shared.adapters.records import dump_failure, dump_spec, load_job, load_reaped, load_report
+from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
-from shared.store import WORKER_TTL_S, Once, Overview, Page, WorkerSighting
-
-PICTURE_SLACK_MS: Final = 600_000
-"""A picture may stay so much longer than its job may wait, so that the last claim still finds it."""
+from shared.store import CRASHED, WORKER_TTL_S, Once, Overview, Page, Reaped, WorkerSighting
 
 _STRIDE: Final = 200
 _MOST_SEEN: Final = 2000
@@ -31,6 +28,8 @@ class RedisJobStore:
         self._enqueue = client.register_script(keys.ENQUEUE)
         self._cancel = client.register_script(keys.CANCEL)
         self._delete = client.register_script(keys.DELETE)
+        self._retry = client.register_script(keys.RETRY)
+        self._reap = client.register_script(keys.REAP)
 
     @classmethod
     def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
@@ -40,15 +39,8 @@ class RedisJobStore:
     async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """See `JobStore.enqueue`: one round trip."""
         args: list[bytes | str | float] = [
-            spec.id,
-            dump_spec(spec),
-            spec.owner,
-            PLACES[spec.priority],
-            spec.queue_ttl_ms,
-            spec.result_ttl_ms,
-            self._bell(),
-            "" if once is None else once.key,
-            "" if once is None else once.fingerprint,
+            *(spec.id, spec.owner, *_terms(spec), self._bell()),
+            *("" if once is None else once.key, "" if once is None else once.fingerprint),
         ]
         async with in_time():
             try:
@@ -72,7 +64,7 @@ class RedisJobStore:
 
     async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=spec.queue_ttl_ms + PICTURE_SLACK_MS)
+        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=keys.UNADMITTED_MS)
         if taught:
             pipeline.evalsha(self._enqueue.sha, 0, *args)
         else:
@@ -133,6 +125,37 @@ class RedisJobStore:
         if state.decode() == JobState.RUNNING:
             raise JobRunning("The job is running: cancel it, or wait for its end.")
 
+    async def retry(self, job_id: str, owner: str, spec: JobSpec, pause_ms: int = 0) -> Job:
+        """See `JobStore.retry`."""
+        async with in_time():
+            answer: Any = await self._retry(args=[job_id, owner, spec.id, *_terms(spec), self._bell(), pause_ms])
+        match answer:
+            case None:
+                raise await self._absence(job_id, owner)
+            case [keys.NO_PICTURE]:
+                raise InputGone("The job's picture was erased.")
+            case [keys.NOT_ENDED, _]:
+                raise JobRunning("Only a job that failed, was canceled or expired can be tried again.")
+            case [keys.FIRST, first]:
+                return await self.get(first.decode(), owner)
+            case _:
+                return await self.get(spec.id, owner)
+
+    async def dead_letter(self, job_id: str) -> Job:
+        """See `JobStore.dead_letter`."""
+        async with in_time():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zscore(keys.DEAD, job_id)
+            pipeline.hgetall(f"{keys.JOB}{job_id}")
+            number, record = await pipeline.execute()
+        if number is None or not record:
+            raise JobNotFound("There is no such dead letter.")
+        return load_job(record, None)
+
+    async def dead_letters(self, *, limit: int = 50, before: int | None = None) -> Page:
+        """See `JobStore.dead_letters`."""
+        return await self._page(keys.DEAD, lambda _: True, limit, before)
+
     async def _absence(self, job_id: str, owner: str) -> JobExpired | JobNotFound:
         async with in_time():
             pipeline = self._client.pipeline(transaction=False)
@@ -153,14 +176,18 @@ class RedisJobStore:
         before: int | None = None,
     ) -> Page:
         """See `JobStore.page`. It may come back short of `limit` and still name where to go on."""
+        return await self._page(
+            f"{keys.JOBS}{owner}",
+            lambda job: (state is None or job.state is state) and (model is None or job.spec.model == model),
+            limit,
+            before,
+        )
+
+    async def _page(self, index: str, wanted: Callable[[Job], bool], limit: int, before: int | None) -> Page:
         found: list[tuple[int, Job]] = []
         for _ in range(0, _MOST_SEEN, _STRIDE):
-            jobs, before = await self._stride(owner, before)
-            found += [
-                (number, job)
-                for number, job in jobs
-                if (state is None or job.state is state) and (model is None or job.spec.model == model)
-            ]
+            jobs, before = await self._stride(index, before)
+            found += [(number, job) for number, job in jobs if wanted(job)]
             if len(found) > limit:
                 before = found[limit - 1][0]
                 break
@@ -168,11 +195,11 @@ class RedisJobStore:
                 break
         return Page(jobs=tuple(job for _, job in found[:limit]), next_before=before)
 
-    async def _stride(self, owner: str, before: int | None) -> tuple[list[tuple[int, Job]], int | None]:
+    async def _stride(self, index: str, before: int | None) -> tuple[list[tuple[int, Job]], int | None]:
         most = "+inf" if before is None else f"({before}"
         async with in_time():
             entries: Any = await self._client.zrange(
-                f"{keys.JOBS}{owner}",
+                index,
                 most,
                 "-inf",
                 desc=True,
@@ -198,7 +225,7 @@ class RedisJobStore:
         async with in_time():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.time()
-            pipeline.zcard(keys.QUEUE)
+            pipeline.zcard(keys.WAITING)
             pipeline.zcard(keys.LEASES)
             pipeline.hgetall(keys.COUNTS)
             pipeline.zrange(keys.WAITING, 0, 0)
@@ -219,6 +246,11 @@ class RedisJobStore:
             ),
         )
 
+    async def reap(self) -> Reaped:
+        """See `JobStore.reap`."""
+        async with in_time():
+            return load_reaped(await self._reap(args=[self._bell(), dump_failure(CRASHED)]))
+
     async def faults(self) -> list[str]:
         """See `JobStore.faults`."""
         async with in_time():
@@ -238,3 +270,15 @@ class RedisJobStore:
         """See `JobStore.close`."""
         await self._client.aclose()
         await self._listener.aclose()
+
+
+def _terms(spec: JobSpec) -> tuple[bytes | float, ...]:
+    """What admitting a job needs to know besides its id and owner."""
+    return (
+        dump_spec(spec),
+        PLACES[spec.priority],
+        spec.queue_ttl_ms,
+        spec.result_ttl_ms,
+        spec.retry_keep_ms,
+        spec.max_attempts,
+    )

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from redis import Redis
 
 from shared.adapters import keys
 from shared.adapters.connections import for_worker, translated
-from shared.adapters.records import dump_answer, dump_failure, dump_report, load_spec
-from shared.jobs import Answer, Claim, JobState, Outcome
-from shared.store import WorkerReport
+from shared.adapters.records import dump_answer, dump_failure, dump_report, load_reaped, load_spec
+from shared.jobs import Answer, Claim, Failure, JobState, Outcome, Setback, pause_ms
+from shared.store import CRASHED, Reaped, WorkerReport
 
 
 class RedisWorkStore:
@@ -22,7 +23,9 @@ class RedisWorkStore:
         self._number = 1
         self._claim = client.register_script(keys.CLAIM)
         self._finish = client.register_script(keys.FINISH)
+        self._give_back = client.register_script(keys.GIVE_BACK)
         self._beat = client.register_script(keys.BEAT)
+        self._reap = client.register_script(keys.REAP)
         self._retire = client.register_script(keys.RETIRE)
 
     @classmethod
@@ -43,17 +46,19 @@ class RedisWorkStore:
         then_claim: bool,
     ) -> tuple[bool, Claim | None]:
         """See `WorkStore.finish`: one round trip, the next picture included."""
-        if isinstance(outcome, Answer):
-            ending: tuple[str, str, bytes] = (JobState.SUCCEEDED, "answer", dump_answer(outcome))
-        else:
-            ending = (JobState.FAILED, "failure", dump_failure(outcome))
         number: int | str = self._number if then_claim else ""
+        bell = b"" if then_claim else self._bell()
+        args: list[str | int | bytes] = [worker, claim.spec.id, claim.token]
+        args += [*_ending(outcome), number, bell, *_pauses(outcome)]
         asked = time.perf_counter()
         with translated():
-            counted, row = self._finish(
-                args=[worker, claim.spec.id, claim.token, *ending, number, b"" if then_claim else self._bell()],
-            )
+            counted, row = self._finish(args=args)
         return bool(counted), self._taken(worker, row, asked) if then_claim else None
+
+    def give_back(self, claim: Claim) -> bool:
+        """See `WorkStore.give_back`."""
+        with translated():
+            return bool(self._give_back(args=[claim.spec.id, claim.token, self._bell()]))
 
     def _taken(self, worker: str, row: list[Any] | bytes | None, asked: float) -> Claim | None:
         while row == keys.AGAIN:
@@ -68,16 +73,34 @@ class RedisWorkStore:
         with translated():
             return self._client.brpop([keys.BELL], timeout=seconds) is not None
 
-    def beat(self, report: WorkerReport) -> None:
+    def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
         """See `WorkStore.beat`."""
+        held = ("", "") if claim is None else (claim.spec.id, claim.token)
         with translated():
-            self._beat(args=[report.id, dump_report(report), self._bell()])
+            return bool(self._beat(args=[report.id, dump_report(report), self._bell(), *held]))
+
+    def reap_now(self) -> Reaped:
+        """See `WorkStore.reap_now`."""
+        with translated():
+            return load_reaped(self._reap(args=[self._bell(), dump_failure(CRASHED)]))
 
     def retire(self, worker: str) -> None:
         """See `WorkStore.retire`."""
         with translated():
             self._retire(args=[worker])
         self._client.close()
+
+
+def _ending(outcome: Outcome) -> tuple[str, str, bytes, str]:
+    if isinstance(outcome, Answer):
+        return JobState.SUCCEEDED, "answer", dump_answer(outcome), ""
+    failure = outcome if isinstance(outcome, Failure) else replace(outcome.failure, dead=True)
+    return JobState.FAILED, "failure", dump_failure(failure), "1" if failure.dead else ""
+
+
+def _pauses(outcome: Outcome) -> list[int]:
+    repeats = outcome.repeats if isinstance(outcome, Setback) else 0
+    return [repeats, *(pause_ms(setback) for setback in range(1, repeats + 1))]
 
 
 def _claim(row: Any, asked: float) -> Claim | None:

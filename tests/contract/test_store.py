@@ -6,14 +6,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import pytest
+import redis
 
+from shared.adapters import keys
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.errors import IdempotencyKeyReused, JobExpired, JobNotFound, JobRunning
-from shared.jobs import Claim, Job, JobState, Priority
+from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
+from shared.jobs import Claim, Job, JobState, Priority, Setback
 from shared.memory_store import MemoryStore
-from shared.store import JobStore, Once, WorkStore
+from shared.store import CRASHED, JobStore, Once, Reaped, WorkStore
 from tests.support.jobs import PICTURE, a_failure, a_report, a_spec, an_answer
 from tests.support.waiting import eventually
 
@@ -24,6 +26,7 @@ class Both:
 
     jobs: JobStore
     work: WorkStore
+    client: redis.Redis | None = None
 
     async def queued(self, **changes: object) -> Job:
         """A job that waits."""
@@ -36,6 +39,31 @@ class Both:
         assert claim is not None
         assert claim.spec.id == job.id
         return job, claim
+
+    def lease_ends(self, job: Job) -> None:
+        """As if the job's worker had not been heard from for too long."""
+        if self.client is not None:
+            assert self.client.zadd(keys.LEASES, {job.id: 1}, xx=True, ch=True) == 1
+        else:
+            assert isinstance(self.jobs, MemoryStore)
+            self.jobs._records[job.id].lease_us = 0
+
+    async def reap(self) -> Reaped:
+        """What the reaper finds, however often it was asked before."""
+        if self.client is not None:
+            self.client.unlink(keys.REAPING)
+        return await self.jobs.reap()
+
+    async def resumed(self) -> Claim:
+        """The claim of the one job that pauses, once its pause is over."""
+
+        async def taken() -> Claim | None:
+            await self.reap()
+            return self.work.claim("w1")
+
+        claim = await eventually(taken, what="the pause to be over")
+        assert claim is not None
+        return claim
 
     async def now(self, job: Job) -> Job:
         """The job as it stands."""
@@ -53,7 +81,8 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     bell = Bell()
     jobs = RedisJobStore.from_url(url, connections=4, bell=bell)
     work = RedisWorkStore.from_url(url, bell=bell)
-    yield Both(jobs, work)
+    with server.client() as client:
+        yield Both(jobs, work, client)
     work.retire("w1")
     await jobs.close()
 
@@ -487,3 +516,267 @@ async def test_a_job_without_a_key_is_always_a_new_one(both: Both) -> None:
     jobs = [await both.queued() for _ in range(3)]
 
     assert len({job.id for job in jobs}) == 3
+
+
+async def test_a_setback_pauses_the_job_and_another_one_ends_it(both: Both) -> None:
+    job, claim = await both.running()
+    setback = Setback(failure=a_failure(), repeats=1)
+
+    counted, _ = both.work.finish("w1", claim, setback, then_claim=False)
+
+    pausing = await both.now(job)
+    assert counted
+    assert (pausing.state, pausing.attempt, pausing.position, pausing.failure) == (JobState.QUEUED, 1, None, None)
+    assert pausing.due_us is not None
+    assert both.work.claim("w1") is None
+    assert (await both.jobs.overview()).jobs[JobState.QUEUED] == 1
+    again = await both.resumed()
+    assert again.attempt == 2
+    both.work.finish("w1", again, setback, then_claim=False)
+    ended = await both.now(job)
+    assert (ended.state, ended.failure) == (JobState.FAILED, replace(a_failure(), dead=True))
+
+
+async def test_a_setback_said_twice_is_one(both: Both) -> None:
+    job, claim = await both.running()
+    setback = Setback(failure=a_failure(), repeats=2)
+    both.work.finish("w1", claim, setback, then_claim=False)
+
+    both.work.finish("w1", claim, setback, then_claim=False)
+
+    assert (await both.now(job)).state is JobState.QUEUED
+    assert (await both.resumed()).attempt == 2
+
+
+async def test_setbacks_never_go_beyond_the_job_s_attempts(both: Both) -> None:
+    job, claim = await both.running(max_attempts=2)
+    setback = Setback(failure=a_failure(), repeats=9)
+    both.work.finish("w1", claim, setback, then_claim=False)
+    again = await both.resumed()
+
+    both.work.finish("w1", again, setback, then_claim=False)
+
+    assert (await both.now(job)).state is JobState.FAILED
+
+
+async def test_a_lost_worker_s_job_waits_again_and_its_late_answer_is_refused(both: Both) -> None:
+    job, lost = await both.running()
+    both.lease_ends(job)
+
+    reaped = await both.reap()
+
+    waiting = await both.now(job)
+    assert reaped.taken_back == 1
+    assert (waiting.state, waiting.attempt, waiting.position, waiting.started_us) == (JobState.QUEUED, 1, 1, None)
+    late, _ = both.work.finish("w1", lost, an_answer(), then_claim=False)
+    assert late is False
+    found = both.work.claim("w1")
+    assert found is not None
+    assert (found.attempt, found.image) == (2, PICTURE)
+    assert found.token != lost.token
+    late, _ = both.work.finish("w1", lost, an_answer(0.1, 0.2, 0.3, 0.4), then_claim=False)
+    counted, _ = both.work.finish("w1", found, an_answer(), then_claim=False)
+    assert (late, counted) == (False, True)
+    assert (await both.now(job)).answer == an_answer()
+
+
+async def test_a_job_that_loses_worker_after_worker_fails_and_is_a_dead_letter(both: Both) -> None:
+    job, _ = await both.running()
+    for _ in range(2):
+        both.lease_ends(job)
+        await both.reap()
+        assert both.work.claim("w1") is not None
+    both.lease_ends(job)
+
+    reaped = await both.reap()
+
+    ended = await both.now(job)
+    assert (reaped.crashed, reaped.taken_back) == (1, 0)
+    assert (ended.state, ended.attempt, ended.failure) == (JobState.FAILED, 3, CRASHED)
+    assert (await both.jobs.dead_letter(job.id)).id == job.id
+    assert [letter.id for letter in (await both.jobs.dead_letters()).jobs] == [job.id]
+
+
+async def test_a_lost_job_that_was_asked_to_stop_is_canceled(both: Both) -> None:
+    job, _ = await both.running()
+    await both.jobs.cancel(job.id, job.spec.owner)
+    both.lease_ends(job)
+
+    reaped = await both.reap()
+
+    assert (reaped.canceled, reaped.taken_back) == (1, 0)
+    assert (await both.now(job)).state is JobState.CANCELED
+
+
+async def test_a_lease_holds_as_long_as_it_is_renewed(both: Both) -> None:
+    job, claim = await both.running()
+    both.lease_ends(job)
+    both.work.beat(a_report(), claim)
+
+    assert await both.reap() == Reaped()
+
+    assert (await both.now(job)).state is JobState.RUNNING
+
+
+async def test_a_beat_without_the_claim_renews_nothing(both: Both) -> None:
+    job, _ = await both.running()
+    both.lease_ends(job)
+    both.work.beat(a_report())
+
+    assert (await both.reap()).taken_back == 1
+
+
+async def test_a_lost_claim_renews_nothing(both: Both) -> None:
+    job, lost = await both.running()
+    both.lease_ends(job)
+    await both.reap()
+    assert both.work.claim("w2") is not None
+    both.lease_ends(job)
+
+    both.work.beat(a_report(), lost)
+
+    assert (await both.reap()).taken_back == 1
+
+
+async def test_a_job_that_is_given_back_waits_as_if_it_had_not_been_claimed(both: Both) -> None:
+    job, claim = await both.running()
+
+    given = both.work.give_back(claim)
+
+    waiting = await both.now(job)
+    assert given
+    assert (waiting.state, waiting.attempt, waiting.position) == (JobState.QUEUED, 0, 1)
+    assert both.work.give_back(claim) is False
+    late, _ = both.work.finish("w1", claim, an_answer(), then_claim=False)
+    assert late is False
+
+
+async def test_a_job_past_its_queue_time_expires_without_any_worker(both: Both) -> None:
+    job = await both.queued(queue_ttl_ms=0)
+
+    reaped = await both.reap()
+
+    assert reaped.expired == 1
+    assert (await both.now(job)).state is JobState.EXPIRED
+    assert (await both.jobs.overview()).oldest_age_s is None
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled", "expired"])
+async def test_a_retry_is_a_new_job_with_the_old_picture(both: Both, end: str) -> None:
+    job = await both.queued(queue_ttl_ms=60_000 if end != "expired" else 0, metadata={"a": 1})
+    if end == "failed":
+        claim = both.work.claim("w1")
+        assert claim is not None
+        both.work.finish("w1", claim, a_failure(), then_claim=False)
+    elif end == "canceled":
+        await both.jobs.cancel(job.id, job.spec.owner)
+    else:
+        await both.reap()
+    spec = a_spec(retry_of=job.id)
+
+    fresh = await both.jobs.retry(job.id, job.spec.owner, spec)
+
+    old = await both.now(job)
+    assert (old.state, old.retried_as) == (JobState(end), fresh.id)
+    assert (fresh.id, fresh.spec.retry_of, fresh.state, fresh.position) == (spec.id, job.id, JobState.QUEUED, 1)
+    claim = both.work.claim("w1")
+    assert claim is not None
+    assert (claim.spec, claim.image, claim.attempt) == (spec, PICTURE, 1)
+
+
+async def test_a_retry_asked_for_twice_is_one_new_job(both: Both) -> None:
+    job = await both.queued()
+    await both.jobs.cancel(job.id, job.spec.owner)
+
+    first = await both.jobs.retry(job.id, job.spec.owner, a_spec(retry_of=job.id))
+    second = await both.jobs.retry(job.id, job.spec.owner, a_spec(retry_of=job.id))
+
+    assert first.id == second.id
+    assert (await both.jobs.overview()).jobs[JobState.QUEUED] == 1
+
+
+async def test_only_what_failed_was_canceled_or_expired_is_retried(both: Both) -> None:
+    job, claim = await both.running()
+
+    with pytest.raises(JobRunning):
+        await both.jobs.retry(job.id, job.spec.owner, a_spec())
+    both.work.finish("w1", claim, an_answer(), then_claim=False)
+    with pytest.raises(JobRunning):
+        await both.jobs.retry(job.id, job.spec.owner, a_spec())
+    with pytest.raises(JobNotFound):
+        await both.jobs.retry(job.id, "somebody else", a_spec())
+    with pytest.raises(JobNotFound):
+        await both.jobs.retry(a_spec().id, job.spec.owner, a_spec())
+
+
+async def test_a_picture_that_is_not_kept_cannot_be_tried_again(both: Both) -> None:
+    job = await both.queued(retry_keep_ms=0)
+    await both.jobs.cancel(job.id, job.spec.owner)
+
+    with pytest.raises(InputGone):
+        await both.jobs.retry(job.id, job.spec.owner, a_spec())
+
+
+async def test_a_picture_is_kept_for_as_long_as_was_said(both: Both) -> None:
+    job = await both.queued(retry_keep_ms=30)
+    await both.jobs.cancel(job.id, job.spec.owner)
+
+    async def gone() -> bool:
+        try:
+            await both.jobs.retry(job.id, "anonymous", a_spec())
+        except InputGone:
+            return True
+        raise AssertionError("it was still there")
+
+    await asyncio.sleep(0.06)
+    assert await gone()
+
+
+async def test_a_retry_may_pause_first(both: Both) -> None:
+    job = await both.queued()
+    await both.jobs.cancel(job.id, job.spec.owner)
+
+    fresh = await both.jobs.retry(job.id, job.spec.owner, a_spec(retry_of=job.id), pause_ms=20)
+
+    assert (fresh.state, fresh.position) == (JobState.QUEUED, None)
+    assert fresh.due_us == fresh.created_us + 20_000
+    assert (await both.resumed()).spec.id == fresh.id
+
+
+async def test_dead_letters_are_those_that_somebody_should_see_and_that_nobody_tried_again(both: Both) -> None:
+    usage, claim = await both.running()
+    both.work.finish("w1", claim, a_failure(), then_claim=False)
+    letters = []
+    for _ in range(3):
+        job, claim = await both.running(owner="somebody else")
+        both.work.finish("w1", claim, replace(a_failure(), dead=True), then_claim=False)
+        letters.append(job)
+
+    await both.jobs.retry(letters[1].id, "somebody else", a_spec(owner="somebody else"))
+
+    page = await both.jobs.dead_letters(limit=1)
+    assert [job.id for job in page.jobs] == [letters[2].id]
+    rest = await both.jobs.dead_letters(limit=5, before=page.next_before)
+    assert [job.id for job in rest.jobs] == [letters[0].id]
+    assert rest.next_before is None
+    for job in (usage, letters[1]):
+        with pytest.raises(JobNotFound):
+            await both.jobs.dead_letter(job.id)
+
+
+async def test_a_deleted_dead_letter_is_gone(both: Both) -> None:
+    job, claim = await both.running()
+    both.work.finish("w1", claim, replace(a_failure(), dead=True), then_claim=False)
+
+    await both.jobs.delete(job.id, job.spec.owner)
+
+    assert (await both.jobs.dead_letters()).jobs == ()
+
+
+async def test_a_bell_that_hangs_unheard_beside_waiting_jobs_is_told(both: Both) -> None:
+    assert both.work.beat(a_report()) is False
+    await both.queued()
+
+    assert both.work.beat(a_report()) is True
+    assert both.work.claim("w1") is not None
+    assert both.work.beat(a_report()) is False

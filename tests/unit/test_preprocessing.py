@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import a_photograph, a_picture
-from worker.preprocessing import Mode, preprocess
+from worker.preprocessing import Mode, preprocess, resize, standardise
 
 
 def formula(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -62,3 +62,17 @@ def test_a_mode_that_there_is_not_is_refused() -> None:
 def test_an_image_that_is_not_rgb_is_refused(mode: str) -> None:
     with pytest.raises(ValueError, match=mode):
         preprocess(Image.new(mode, (4, 4)))
+
+
+def test_resizing_and_standardising_in_two_steps_is_the_same() -> None:
+    picture = a_picture(300, 200)
+
+    tensor = standardise(np.asarray(resize(picture)))
+
+    assert np.array_equal(tensor, preprocess(picture))
+
+
+def test_pixels_that_may_not_be_written_are_standardised_as_well() -> None:
+    pixels = np.frombuffer(bytes(range(256)) * 588, np.uint8).reshape(224, 224, 3)
+
+    assert np.abs(standardise(pixels) - formula(pixels)).max() <= 1e-6

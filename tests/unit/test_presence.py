@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from shared.errors import BrokerUnavailable
+from shared.jobs import Claim
 from shared.memory_store import MemoryStore
 from shared.store import WorkerReport
 from tests.support.jobs import a_report
@@ -11,9 +12,19 @@ from tests.support.waiting import eventually, until
 from worker.presence import Presence, resident_bytes
 
 
+def a_presence(store: MemoryStore, file: Path | None = None) -> Presence:
+    return Presence(
+        beat=lambda: store.beat(a_report()),
+        retire=lambda: store.retire("w1"),
+        look=lambda _: None,
+        every_s=0.01,
+        file=file,
+    )
+
+
 async def test_a_worker_is_seen_while_it_beats_and_gone_when_it_stops() -> None:
     store = MemoryStore()
-    presence = Presence(store=store, report=a_report, every_s=0.01)
+    presence = a_presence(store)
 
     presence.start()
 
@@ -29,17 +40,17 @@ async def test_a_store_that_is_away_does_not_end_the_beat() -> None:
     class Shaky(MemoryStore):
         beats = 0
 
-        def beat(self, report: WorkerReport) -> None:
+        def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
             self.beats += 1
             if self.beats == 1:
                 raise BrokerUnavailable("The job store does not answer just now.")
-            super().beat(report)
+            return super().beat(report, claim)
 
         def retire(self, worker: str) -> None:
             raise BrokerUnavailable("The job store does not answer just now.")
 
     store = Shaky()
-    presence = Presence(store=store, report=a_report, every_s=0.01)
+    presence = a_presence(store)
 
     presence.start()
 
@@ -58,14 +69,14 @@ def test_a_file_is_touched_with_every_beat_that_was_taken(tmp_path: Path) -> Non
     class Shaky(MemoryStore):
         down = True
 
-        def beat(self, report: WorkerReport) -> None:
+        def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
             if self.down:
                 taken.touch()
                 raise BrokerUnavailable("The job store does not answer just now.")
-            super().beat(report)
+            return super().beat(report, claim)
 
     store = Shaky()
-    presence = Presence(store=store, report=a_report, every_s=0.01, file=file)
+    presence = a_presence(store, file=file)
     presence.start()
     until(taken.exists, what="a beat that is not taken")
     untouched = not file.exists()
@@ -82,11 +93,12 @@ def test_a_file_that_cannot_be_touched_does_not_end_the_beat(tmp_path: Path) -> 
     class Counting(MemoryStore):
         beats = 0
 
-        def beat(self, report: WorkerReport) -> None:
+        def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
             self.beats += 1
+            return False
 
     store = Counting()
-    presence = Presence(store=store, report=a_report, every_s=0.01, file=tmp_path / "nowhere" / "beat")
+    presence = a_presence(store, file=tmp_path / "nowhere" / "beat")
 
     presence.start()
 
