@@ -19,7 +19,6 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:number             string  the last job's number; for ever
     darkroom:workers            zset    workers by when they were last heard; trimmed by the reaper
     darkroom:worker:<id>        string  a worker's last report; `WORKER_TTL_S`
-    darkroom:reaping            string  that somebody reaped just now; `REAP_EVERY_MS`
     darkroom:reaped             string  when somebody last reaped; for ever
     darkroom:bell               list    Celery's queue: bells that hang
     darkroom:ended              channel ids of jobs as they end
@@ -48,7 +47,6 @@ COUNTS: Final = "darkroom:counts"
 NUMBER: Final = "darkroom:number"
 WORKERS: Final = "darkroom:workers"
 WORKER: Final = "darkroom:worker:"
-REAPING: Final = "darkroom:reaping"
 REAPED: Final = "darkroom:reaped"
 BELL: Final = "darkroom:bell"
 ENDED: Final = "darkroom:ended"
@@ -450,11 +448,13 @@ REAP: Final = (
     + f"""
 -- ARGV: bell, what a job says that lost its last worker.
 -- Answers {{taken back, crashed, canceled, expired, due, whether there is more}}, or nil if somebody reaped just now.
-if not redis.call('SET', '{REAPING}', 1, 'NX', 'PX', {REAP_EVERY_MS}) then return false end
 local now = clock()
-local last = tonumber(redis.call('GET', '{REAPED}') or text(now))
+local last = tonumber(redis.call('GET', '{REAPED}') or '0')
+local since = now - last
+if since >= 0 and since < {REAP_EVERY_MS} * 1000 then return false end
 redis.call('SET', '{REAPED}', text(now))
-if now - last > {OUTAGE_MS} * 1000 then
+-- After an outage, and after the server's clock was set, no lease can be believed.
+if last > 0 and (since < 0 or since > {OUTAGE_MS} * 1000) then
   for _, id in ipairs(redis.call('ZRANGE', '{LEASES}', 0, -1)) do
     redis.call('ZADD', '{LEASES}', text(now + {LEASE_MS} * 1000), id)
   end
@@ -504,7 +504,7 @@ ring(ARGV[1])
 local more = 0
 if math.max(taken_back + crashed + canceled, due, expired, #buried) == {MOST_REAPED} or bells_wanted() > 0 then
   more = 1
-  redis.call('UNLINK', '{REAPING}')
+  redis.call('SET', '{REAPED}', text(now - {REAP_EVERY_MS} * 1000))
 end
 return {{taken_back, crashed, canceled, expired, due, more}}
 """

@@ -2,7 +2,7 @@
 
 import base64
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -12,9 +12,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from gateway.uploads import inspect
-from shared.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat, UsageError
+from shared.errors import DarkroomError, ImageTooLarge, InvalidImage, UnsupportedImageFormat, UsageError
 from tests.support.pictures import CORPUS
 from worker.classify import decode_and_preprocess
+from worker.decoding import decode
+from worker.isolation import Decoder, Limits
+from worker.preprocessing import resize
 
 CHUNKS = 8
 
@@ -119,3 +122,24 @@ def test_the_door_lets_every_other_file_pass_or_refuses_it_with_the_error_that_f
                     wrong[row.path] = error.code
 
     assert not wrong
+
+
+def told(decode_: Callable[[bytes], npt.NDArray[np.uint8]], image: bytes) -> tuple[object, ...]:
+    """The pixels, or the error with all that it says."""
+    try:
+        return (decode_(image).tobytes(),)
+    except DarkroomError as error:
+        return (type(error), vars(error))
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_decoder_of_its_own_gives_the_same_pixels_and_the_same_words_and_outlives_every_file(chunk: int) -> None:
+    differences = []
+
+    with Decoder(Limits(seconds=10)) as decoder:
+        for row in rows(chunk):
+            alone = told(lambda image: np.asarray(resize(decode(image))), row.image)
+            if told(lambda image: decoder(image).pixels, row.image) != alone:
+                differences.append(row.path)
+
+    assert not differences

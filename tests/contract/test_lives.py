@@ -255,7 +255,7 @@ class LivesInRedis(Lives):
 
     @rule()
     def reap(self) -> None:
-        self.client.unlink(keys.REAPING)
+        self.client.unlink(keys.REAPED)
         super().reap()
 
     def teardown(self) -> None:

@@ -51,7 +51,7 @@ class Both:
     async def reap(self) -> Reaped:
         """What the reaper finds, however often it was asked before."""
         if self.client is not None:
-            self.client.unlink(keys.REAPING)
+            self.client.unlink(keys.REAPED)
         return await self.jobs.reap()
 
     async def resumed(self) -> Claim:

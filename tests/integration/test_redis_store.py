@@ -278,9 +278,7 @@ async def test_a_full_redis_takes_no_job_and_keeps_nothing_of_it(empty_redis: Re
     assert (await jobs.enqueue(spec, PICTURE)).state is JobState.QUEUED
 
 
-async def test_tombstones_that_had_their_time_go_with_the_reaper(
-    empty_redis: RedisServer, jobs: RedisJobStore
-) -> None:
+async def test_tombstones_that_had_their_time_go_with_the_reaper(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
     old = [await jobs.enqueue(a_spec(), PICTURE) for _ in range(3)]
     for job in old:
         await jobs.cancel(job.id, "anonymous")
@@ -475,3 +473,90 @@ async def test_an_enqueue_with_a_key_said_again_after_a_lost_answer_keeps_its_pi
     assert again == first
     assert claim is not None
     assert claim.image == PICTURE
+
+
+async def test_nobody_is_blamed_for_what_was_missed_in_an_outage(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    assert work.claim("w1") is not None
+    with empty_redis.client() as client:
+        seconds, _ = client.time()
+        for long_ago in (seconds - 60, seconds + 3600):
+            client.zadd(keys.LEASES, {job.id: 1})
+            client.set(keys.REAPED, long_ago * 1_000_000)
+
+            assert (await jobs.reap()).taken_back == 0
+
+        client.zadd(keys.LEASES, {job.id: 1})
+        client.set(keys.REAPED, (seconds - 2) * 1_000_000)
+        assert (await jobs.reap()).taken_back == 1
+
+
+async def test_the_reaper_looks_once_however_many_ask(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    await jobs.enqueue(a_spec(queue_ttl_ms=0), PICTURE)
+
+    found = [await jobs.reap(), work.reap_now(), await jobs.reap()]
+
+    assert [reaped.expired for reaped in found] == [1, 0, 0]
+
+
+async def test_the_reaper_looks_after_a_few_at_a_time_and_says_that_there_are_more(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    for _ in range(keys.MOST_REAPED + 1):
+        await jobs.enqueue(a_spec(queue_ttl_ms=0), PICTURE)
+
+    first, second = await jobs.reap(), await jobs.reap()
+
+    assert (first.expired, first.more) == (keys.MOST_REAPED, True)
+    assert (second.expired, second.more) == (1, False)
+
+
+async def test_a_lost_bell_is_rung_by_the_reaper_and_each_worker_gets_one(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    for worker in ("w1", "w2", "w3"):
+        work.beat(a_report(id=worker))
+    for _ in range(5):
+        await jobs.enqueue(a_spec(), PICTURE)
+    with empty_redis.client() as client:
+        client.unlink(keys.BELL)
+
+        while (await jobs.reap()).more:
+            pass
+
+        bells = dict.fromkeys(client.lrange(keys.BELL, 0, -1))
+        assert len(bells) == 3
+
+
+async def test_what_an_older_version_wrote_is_looked_after_alike(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    with empty_redis.client() as client:
+        client.hdel(f"{keys.JOB}{job.id}", "queue_ttl_ms", "retry_keep_ms", "max_attempts")
+        client.zrem(keys.DEADLINES, job.id)
+        for attempt in (1, 2, 3):
+            claim = work.claim("w1")
+            assert claim is not None
+            assert claim.attempt == attempt
+            client.zadd(keys.LEASES, {job.id: 1})
+            client.unlink(keys.REAPED)
+            await jobs.reap()
+
+    assert (await jobs.get(job.id, "anonymous")).state is JobState.FAILED
+
+
+async def test_what_has_lost_its_record_does_not_stop_the_reaper(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    with empty_redis.client() as client:
+        for key in (keys.LEASES, keys.PAUSING, keys.DEADLINES, keys.WAITING):
+            client.zadd(key, {"job_gone": 1})
+        job = await jobs.enqueue(a_spec(queue_ttl_ms=0), PICTURE)
+
+        await jobs.reap()
+
+        assert not client.exists(keys.LEASES, keys.PAUSING, keys.DEADLINES, keys.WAITING)
+    assert (await jobs.get(job.id, "anonymous")).state is JobState.EXPIRED

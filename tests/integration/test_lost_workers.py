@@ -1,0 +1,107 @@
+"""Real workers that are killed, stuck, deaf or told to go in the middle of a job: the job ends all the same."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.bell import Bell
+from shared.adapters.redis_store import RedisJobStore
+from shared.jobs import Job, JobState
+from tests.faults.poison import poisoned
+from tests.support.jobs import a_spec
+from tests.support.programs import Program, environment, running
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
+    store = RedisJobStore.from_url(server.url, connections=4, bell=Bell())
+    yield store
+    await store.close()
+
+
+def a_hostile_worker(server: RedisServer, log: Path, **changes: str) -> Program:
+    settings = {"DARKROOM_WORKER_BEAT_S": "0.2", "DARKROOM_WORKER_DECODE_S": "30", **changes}
+    return Program("tests.faults.hostile_worker", log, environment(server.url, **settings))
+
+
+async def in_state(store: RedisJobStore, job: Job, *states: JobState, attempt: int | None = None) -> Job:
+    async def there() -> Job | None:
+        now = await store.get(job.id, job.spec.owner)
+        return now if now.state in states and attempt in {None, now.attempt} else None
+
+    found = await eventually(there, seconds=40, what=f"the job to be {' or '.join(states)}")
+    assert found is not None
+    return found
+
+
+async def test_the_job_of_a_killed_process_is_done_by_the_next_one(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    with running(a_hostile_worker(server, tmp_path / "log")) as worker:
+        job = await in_state(store, await store.enqueue(a_spec(), poisoned("slow")), JobState.RUNNING)
+
+        os.kill(worker.children()[0], signal.SIGKILL)
+
+        ended = await in_state(store, job, JobState.SUCCEEDED)
+        assert ended.attempt == 2
+
+
+async def test_a_process_that_is_stuck_with_a_job_is_replaced(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    with running(a_hostile_worker(server, tmp_path / "log", DARKROOM_WORKER_JOB_S="1")) as worker:
+        stuck = await in_state(store, await store.enqueue(a_spec(), poisoned("hang")), JobState.RUNNING)
+        (child,) = worker.children()
+
+        innocent = await store.enqueue(a_spec(), poisoned("nothing"))
+
+        await in_state(store, innocent, JobState.SUCCEEDED, attempt=1)
+        assert child not in worker.children()
+        assert "job_stuck" in worker.said()
+        await in_state(store, stuck, JobState.RUNNING, attempt=2)
+
+
+async def test_a_worker_that_must_go_gives_back_what_it_cannot_finish(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    with running(a_hostile_worker(server, tmp_path / "log", DARKROOM_WORKER_DRAIN_S="1")) as worker:
+        job = await in_state(store, await store.enqueue(a_spec(), poisoned("hang")), JobState.RUNNING)
+
+        await asyncio.to_thread(worker.stop, 20)
+
+        waiting = await store.get(job.id, job.spec.owner)
+        assert (waiting.state, waiting.attempt, waiting.position) == (JobState.QUEUED, 0, 1)
+
+
+async def test_a_worker_whose_celery_hangs_replaces_itself(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    with running(a_hostile_worker(server, tmp_path / "log")) as worker:
+        await in_state(store, await store.enqueue(a_spec(), poisoned("nothing")), JobState.SUCCEEDED)
+
+        async def idle() -> bool:
+            # While it lingers it needs no bell, nor whoever hears them.
+            (seen,) = (await store.overview()).workers
+            return (seen.report.state, seen.report.jobs_done) == ("idle", 1)
+
+        await eventually(idle, what="the worker to be idle")
+        os.kill(worker.pid, signal.SIGSTOP)
+
+        job = await store.enqueue(a_spec(), poisoned("nothing"))
+
+        assert await asyncio.to_thread(worker.process.wait, 40) == -signal.SIGKILL
+        assert "worker_deaf" in worker.said()
+        assert (await store.get(job.id, job.spec.owner)).state is JobState.QUEUED
