@@ -23,7 +23,7 @@ from shared.jobs import Answer, Claim, Outcome, Setback
 from shared.reaper import reap_until
 from shared.settings import SharedSettings
 from shared.store import WorkerReport
-from worker import acknowledging, isolation
+from worker import acknowledging, isolation, reconnecting
 from worker.classify import classify, warm_up
 from worker.config import WorkerSettings
 from worker.drain import Budget, Drain
@@ -183,6 +183,7 @@ def create_app(
     """
     acknowledging.install()
     app = Celery("darkroom", broker=broker_url(shared.redis_url), set_as_current=False)
+    reconnecting.install(app)
     app.conf.update(routing())
     app.conf.update(
         worker_pool="prefork",
