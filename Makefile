@@ -12,7 +12,7 @@ TEST_FLAGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo up test compose-test check fmt lock docs clean
+.PHONY: help setup demo up test chaos chaos-mutants compose-test check fmt lock docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,9 +47,16 @@ test: setup ## run every test and hold branch coverage to its limit
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest tests/unit tests/contract -n 2 --dist loadfile $(TEST_FLAGS)
 	$(BIN)/coverage run -m pytest tests/integration $(TEST_FLAGS)
+	$(BIN)/pytest tests/faults $(TEST_FLAGS)
 	$(BIN)/pytest tests/docs $(TEST_FLAGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+chaos: setup ## kill, freeze and cut off every part under load: does every accepted job end, once? CHAOS_FLAGS="--scenario F1"
+	$(BIN)/python -m tests.faults $(CHAOS_FLAGS)
+
+chaos-mutants: setup ## break each promise in a copy of the code, and see that the tests of it notice
+	$(BIN)/python -m tests.faults.mutants $(CHAOS_FLAGS)
 
 compose-test: setup ## start everything in real containers and try it; needs Docker with Compose
 	$(BIN)/pytest tests/e2e $(TEST_FLAGS)

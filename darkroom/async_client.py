@@ -1,7 +1,7 @@
 """Darkroom for programs on asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -23,7 +23,7 @@ from darkroom.transport import (
     surroundings,
     translated,
 )
-from darkroom.types import Classification, Job, Status
+from darkroom.types import Classification, Job, JobPage, Replay, Status
 
 T = TypeVar("T")
 
@@ -178,6 +178,16 @@ class AsyncClient:
         """
         return await self._carry(exchanges.cancel(exchanges.id_of(job), self._pace))
 
+    async def retry(self, job: Job | str) -> Job:
+        """Try a job again that failed, was canceled or expired: as a new job, with its picture and all its wishes.
+
+        Asked again it is the same new job.
+
+        Raises: InputGone once the picture was erased, an hour after the job's end unless the server is set otherwise;
+        JobRunning for a job in another state.
+        """
+        return await self._carry(exchanges.retry(exchanges.id_of(job), self._pace))
+
     async def delete(self, job: Job | str) -> None:
         """Erase a job, its picture and its result.
 
@@ -185,19 +195,33 @@ class AsyncClient:
         """
         await self._carry(exchanges.delete(exchanges.id_of(job), self._pace))
 
-    async def jobs(
+    def jobs(
         self, *, status: str | None = None, model: str | None = None, limit: int | None = None
     ) -> AsyncGenerator[Job, None]:
         """Jobs, newest first, at most `limit` of them, fetched page by page."""
-        cursor, left = None, limit
-        while left is None or left > 0:
-            page = await self._carry(exchanges.page(status, model, page_size(left), cursor, self._pace))
-            for job in page.jobs[:left]:
-                yield job
-            left = None if left is None else left - len(page.jobs)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return self._listed(limit, lambda size, cursor: exchanges.page(status, model, size, cursor, self._pace))
+
+    def dead_letters(self, *, limit: int | None = None) -> AsyncGenerator[Job, None]:
+        """Jobs that failed for good and want somebody's eye, newest first, at most `limit` of them.
+
+        Those are the jobs whose workers were lost again and again, that were repeated in vain, or that met a fault of
+        the server; a bad picture alone is none. One that is tried again is none any more.
+        """
+        return self._listed(limit, lambda size, cursor: exchanges.letters(size, cursor, self._pace))
+
+    async def replay(self, job: Job | str) -> Job:
+        """Try a dead letter again, as `retry` does, once what it died of is mended.
+
+        Raises: JobNotFound for what is no dead letter; InputGone once the picture was erased.
+        """
+        return await self._carry(exchanges.replay(exchanges.id_of(job), self._pace))
+
+    async def replay_all(self, *, limit: int = 100, rate_per_s: float | None = None) -> Replay:
+        """Try the newest dead letters again, at most `limit` of them: all at once, or so many a second.
+
+        It is not sent again by itself. After an error ask anew: what was replayed is no dead letter any more.
+        """
+        return await self._carry(exchanges.replay_all(limit, rate_per_s))
 
     async def status(self) -> Status:
         """The service at a glance."""
@@ -222,6 +246,19 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _listed(
+        self, limit: int | None, page_of: Callable[[int, str | None], Exchange[JobPage]]
+    ) -> AsyncGenerator[Job, None]:
+        cursor, left = None, limit
+        while left is None or left > 0:
+            page = await self._carry(page_of(page_size(left), cursor))
+            for job in page.jobs[:left]:
+                yield job
+            left = None if left is None else left - len(page.jobs)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     async def _carry(self, exchange: Exchange[T]) -> T:
         try:

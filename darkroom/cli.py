@@ -167,6 +167,59 @@ def cancel(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_jso
 
 
 @main.command(cls=Command)
+def retry(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
+    """Try jobs again, as new ones; print their ids. For jobs that failed, were canceled or expired.
+
+    A job's picture is kept for an hour after such an end, unless the server is set otherwise.
+    """
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.retry(commands.Server(url=url, key_file=key_file), ids, as_json=as_json))
+
+
+@main.command(cls=Command)
+def dead_letters(
+    *,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most dead letters to show.")] = 20,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, newest first. They are jobs that failed, and not by a bad picture alone."""
+    from darkroom import commands
+
+    with foreseen():
+        _end(commands.dead_letters(commands.Server(url=url, key_file=key_file), limit=limit, as_json=as_json))
+
+
+@main.command(cls=Command)
+def replay(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", help="Jobs' ids; - reads them from stdin.")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="The newest ones, instead of naming them.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="With --all: most of them.")] = 100,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="With --all: so many a second, one after the other, instead of all now."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try dead letters again, as new jobs; print their ids. Best once what they died of is mended."""
+    from darkroom import commands
+
+    if every == bool(ids):
+        leave("Name dead letters by their ids, or all of them with --all.", MISUSED)
+    server = commands.Server(url=url, key_file=key_file)
+    with foreseen():
+        if ids:
+            _end(commands.replay(server, ids, as_json=as_json))
+        _end(commands.replay_all(server, limit=limit, rate_per_s=rate, as_json=as_json))
+
+
+@main.command(cls=Command)
 def delete(ids: Ids, *, url: Url = DEFAULT_URL, key_file: KeyFile = None, as_json: AsJson = False) -> None:
     """Erase jobs, their pictures and results. One that runs has to be canceled first."""
     from darkroom import commands

@@ -8,12 +8,12 @@ from typing import Self, Unpack
 import httpx2
 
 from darkroom import exchanges
-from darkroom.exchanges import Pace, Wishes
+from darkroom.exchanges import Exchange, Pace, Wishes
 from darkroom.lines import Lines
 from darkroom.outcomes import Outcome, in_threads, several
 from darkroom.pictures import Picture, read_picture
 from darkroom.transport import DEFAULT_URL, idempotency_key_or_new, options, page_size, place, seconds, surroundings
-from darkroom.types import Classification, Job, Status
+from darkroom.types import Classification, Job, JobPage, Replay, Status
 
 
 class Client:
@@ -23,7 +23,7 @@ class Client:
     sending or reading, besides what a call waits for by intent; an answer that comes in drips is not bounded by it.
     `retries` is how many times a request is sent again: when the connection broke before the answer was there, and
     when the server asks for a few seconds of patience; never after a timeout. It is safe for every call, since a
-    picture goes with an idempotency key of its own.
+    picture goes with an idempotency key of its own; `replay_all` alone is never sent again.
 
     Every method raises `ConnectionFailed`, `UnexpectedAnswer` or an `ApiError`; `OSError` for a picture's path that
     cannot be read. Making a client raises `InvalidUrl`, `InvalidKey`, `InvalidSurroundings`, or `ValueError` for
@@ -216,6 +216,23 @@ class Client:
         """
         return self._lines.carry(exchanges.cancel(exchanges.id_of(job), self._pace))
 
+    def retry(self, job: Job | str) -> Job:
+        """Try a job again that failed, was canceled or expired: as a new job, with its picture and all its wishes.
+
+        Asked again it is the same new job.
+
+        Raises: InputGone once the picture was erased, an hour after the job's end unless the server is set otherwise;
+        JobRunning for a job in another state.
+
+        >>> failed = client.wait(client.submit("broken.png"))
+        >>> again = client.retry(failed)
+        >>> print(again.retry_of == failed.id, client.job(failed.id).retried_as == again.id)
+        True True
+        >>> print(client.wait(again).error.code)
+        invalid-image
+        """
+        return self._lines.carry(exchanges.retry(exchanges.id_of(job), self._pace))
+
     def delete(self, job: Job | str) -> None:
         """Erase a job, its picture and its result.
 
@@ -240,14 +257,38 @@ class Client:
         >>> [found.id == job.id for found in client.jobs(status="succeeded", limit=1)]
         [True]
         """
-        cursor, left = None, limit
-        while left is None or left > 0:
-            page = self._lines.carry(exchanges.page(status, model, page_size(left), cursor, self._pace))
-            yield from page.jobs[:left]
-            left = None if left is None else left - len(page.jobs)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return self._listed(limit, lambda size, cursor: exchanges.page(status, model, size, cursor, self._pace))
+
+    def dead_letters(self, *, limit: int | None = None) -> Generator[Job, None, None]:
+        """Jobs that failed for good and want somebody's eye, newest first, at most `limit` of them.
+
+        Those are the jobs whose workers were lost again and again, that were repeated in vain, or that met a fault of
+        the server; a bad picture alone is none. One that is tried again is none any more.
+
+        >>> list(client.dead_letters(limit=10))
+        []
+        """
+        return self._listed(limit, lambda size, cursor: exchanges.letters(size, cursor, self._pace))
+
+    def replay(self, job: Job | str) -> Job:
+        """Try a dead letter again, as `retry` does, once what it died of is mended.
+
+        Raises: JobNotFound for what is no dead letter; InputGone once the picture was erased.
+
+        >>> for letter in client.dead_letters():
+        ...     print(letter.error.code, client.replay(letter).status)
+        """
+        return self._lines.carry(exchanges.replay(exchanges.id_of(job), self._pace))
+
+    def replay_all(self, *, limit: int = 100, rate_per_s: float | None = None) -> Replay:
+        """Try the newest dead letters again, at most `limit` of them: all at once, or so many a second.
+
+        It is not sent again by itself. After an error ask anew: what was replayed is no dead letter any more.
+
+        >>> client.replay_all(limit=50, rate_per_s=2)
+        Replay(replayed=(), gone=0)
+        """
+        return self._lines.carry(exchanges.replay_all(limit, rate_per_s))
 
     def status(self) -> Status:
         """The service at a glance.
@@ -285,6 +326,18 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _listed(
+        self, limit: int | None, page_of: Callable[[int, str | None], Exchange[JobPage]]
+    ) -> Generator[Job, None, None]:
+        cursor, left = None, limit
+        while left is None or left > 0:
+            page = self._lines.carry(page_of(page_size(left), cursor))
+            yield from page.jobs[:left]
+            left = None if left is None else left - len(page.jobs)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     def _each(
         self, images: Iterator[Picture], confidence_threshold: float, timeout: float, concurrency: int

@@ -25,7 +25,7 @@ from darkroom.plain import encodable
 from darkroom.printing import write, write_json
 from darkroom.rows import Row, row_of
 from darkroom.series import Failure, series
-from darkroom.tables import drawn, job_table, jobs_table, progress_of, results_table, status_table
+from darkroom.tables import drawn, job_table, jobs_table, letters_table, progress_of, results_table, status_table
 from darkroom.types import Job
 
 AT_ONCE: Final = 8
@@ -161,6 +161,48 @@ def cancel(server: Server, ids: Sequence[str], *, as_json: bool) -> int:
         told_as=lambda job_id, job: (f"{job_id} {job.status}", job),
         as_json=as_json,
     )
+
+
+def retry(server: Server, ids: Sequence[str], *, as_json: bool) -> int:
+    """The new jobs."""
+    return _go_through(
+        server,
+        _ids(ids),
+        lambda client, job_id: client.retry(job_id),
+        told_as=lambda _, job: (job.id, job),
+        as_json=as_json,
+    )
+
+
+def dead_letters(server: Server, *, limit: int, as_json: bool) -> int:
+    """The newest jobs that failed for good."""
+    with server.client() as client:
+        found = list(client.dead_letters(limit=limit))
+    _show(found, lambda: drawn(letters_table(found, datetime.now(UTC))), as_json=as_json)
+    return 0
+
+
+def replay(server: Server, ids: Sequence[str], *, as_json: bool) -> int:
+    """The new jobs of these dead letters."""
+    return _go_through(
+        server,
+        _ids(ids),
+        lambda client, job_id: client.replay(job_id),
+        told_as=lambda _, job: (job.id, job),
+        as_json=as_json,
+    )
+
+
+def replay_all(server: Server, *, limit: int, rate_per_s: float | None, as_json: bool) -> int:
+    """The new jobs of the newest dead letters."""
+    if rate_per_s is not None and not rate_per_s > 0:
+        leave("--rate must be above 0.", MISUSED)
+    with server.client() as client:
+        found = client.replay_all(limit=limit, rate_per_s=rate_per_s)
+    _show(found, lambda: "".join(f"{new.id}\n" for new in found.replayed), as_json=as_json)
+    if found.gone:
+        say(f"{found.gone} of the dead letters cannot be tried again: picture or model is gone.")
+    return _status(failed=found.gone > 0)
 
 
 def delete(server: Server, ids: Sequence[str], *, as_json: bool) -> int:

@@ -240,7 +240,7 @@ class JobExpired(Gone, code="job-expired"):
 
 
 class InputGone(Gone, code="input-gone"):
-    """The job's picture was erased."""
+    """The job's picture was erased, so the job cannot be tried again."""
 
 
 class Conflict(ApiError):
@@ -252,7 +252,7 @@ class JobAlreadyFinished(Conflict, code="job-already-finished"):
 
 
 class JobRunning(Conflict, code="job-running"):
-    """The job runs, so it cannot be deleted: cancel it first."""
+    """The call needs a job in another state: one to delete must not run, one to try again must have missed its end."""
 
 
 class SwapInProgress(Conflict, code="swap-in-progress"):

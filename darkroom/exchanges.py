@@ -17,13 +17,14 @@ import httpx2
 
 from darkroom.errors import ConnectionLost, JobNotDone, JobNotFound, UnexpectedAnswer, WaitTimeout
 from darkroom.pictures import media_type
-from darkroom.types import Classification, Job, JobPage, Priority, Status
+from darkroom.types import Classification, Job, JobPage, Priority, Replay, Status
 from darkroom.wire import (
     classification_of,
     read_classification,
     read_error,
     read_job,
     read_page,
+    read_replay,
     read_status,
     retry_after,
 )
@@ -215,6 +216,12 @@ def cancel(job_id: str, pace: Pace) -> Exchange[Job]:
     return read_job(_expect(response, _OK, _ACCEPTED))
 
 
+def retry(job_id: str, pace: Pace) -> Exchange[Job]:
+    """The new job for the picture of one that failed, was canceled or expired; asked twice it is the same."""
+    response = yield from _ask(Request(method="POST", path=_path(job_id, "retry")), pace)
+    return read_job(_expect(response, _ACCEPTED))
+
+
 def delete(job_id: str, pace: Pace) -> Exchange[None]:
     """Input and result are gone."""
     request = Request(method="DELETE", path=_path(job_id))
@@ -231,6 +238,32 @@ def page(status: str | None, model: str | None, limit: int | None, cursor: str |
     """A page of jobs."""
     response = yield from _get("/v1/jobs", pace, _params(status=status, model=model, limit=limit, cursor=cursor))
     return read_page(_expect(response, _OK))
+
+
+def letters(limit: int | None, cursor: str | None, pace: Pace) -> Exchange[JobPage]:
+    """A page of dead letters."""
+    response = yield from _get("/v1/dead-letters", pace, _params(limit=limit, cursor=cursor))
+    return read_page(_expect(response, _OK))
+
+
+def replay(job_id: str, pace: Pace) -> Exchange[Job]:
+    """The new job for a dead letter; asked twice it is the same."""
+    path = f"/v1/dead-letters/{quote(job_id, safe='')}/replay"
+    response = yield from _ask(Request(method="POST", path=path), pace)
+    return read_job(_expect(response, _ACCEPTED))
+
+
+def replay_all(limit: int, rate_per_s: float | None) -> Exchange[Replay]:
+    """New jobs for many dead letters. It is sent once: a second time it would be for the next ones."""
+    request = Request(
+        method="POST",
+        path="/v1/dead-letters/replay",
+        headers={"Content-Type": "application/json"},
+        content=json.dumps({"limit": limit, "rate_per_s": rate_per_s}).encode(),
+        wait_s=LONGEST_WAIT_S,
+    )
+    response = yield request
+    return read_replay(_expect(response, _ACCEPTED))
 
 
 def status(pace: Pace) -> Exchange[Status]:

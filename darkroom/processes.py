@@ -25,17 +25,20 @@ MISCONFIGURED: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How long a program that died is left alone, in seconds: doubling, until it has once lived for `settled_s`."""
+    """How long a program that died is left alone, in seconds: doubling, until it has once lived for `settled_s`.
+
+    After such a life it is not left alone at all: what worked will work again.
+    """
 
     first_s: float = 1.0
     most_s: float = 10.0
-    settled_s: float = 30.0
+    settled_s: float = 10.0
 
     def pause_s(self, last_s: float | None, lived_s: float) -> float:
         """The pause after a life of `lived_s`, when the pause before that life was `last_s` (None: there was none)."""
-        if last_s is None or lived_s >= self.settled_s:
-            return self.first_s
-        return min(2 * last_s, self.most_s)
+        if lived_s >= self.settled_s:
+            return 0.0
+        return min(2 * last_s, self.most_s) if last_s else self.first_s
 
 
 class Process(Protocol):
@@ -228,7 +231,9 @@ class Supervisor:
                 if child.status == MISCONFIGURED:
                     raise Misconfigured(child.name)
                 assert child.due is not None
-                self._say(f"{child.name} {_ending(child.status)}; it starts again in {child.due - now:g} s")
+                pause_s = child.due - now
+                again = f"in {pause_s:g} s" if pause_s else "at once"
+                self._say(f"{child.name} {_ending(child.status)}; it starts again {again}")
             child.start_if_due(now)
 
     def _sleep(self, longest_s: float | None) -> None:

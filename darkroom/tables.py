@@ -79,6 +79,25 @@ def jobs_table(jobs: Sequence[Job], now: datetime) -> Table:
     return table
 
 
+def letters_table(letters: Sequence[Job], now: datetime) -> Table:
+    """A line for each dead letter: id, code, attempts, reason, age at `now`."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("job", no_wrap=True)
+    table.add_column("code", no_wrap=True)
+    table.add_column("attempts", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    table.add_column("age", justify="right", no_wrap=True)
+    for letter in letters:
+        table.add_row(
+            Text(plain(letter.id)),
+            Text(plain(letter.error.code if letter.error else _NOTHING)),
+            Text(str(letter.attempt)),
+            _label(None, letter.error.detail if letter.error else None),
+            _age((now - letter.created_at).total_seconds()),
+        )
+    return table
+
+
 def job_table(job: Job) -> Table:
     """A job's fields that are known."""
     found = [f"{item.label} {item.confidence:.3f}" for item in job.result.predictions] if job.result else []
@@ -97,6 +116,9 @@ def job_table(job: Job) -> Table:
             "job": job.id,
             "status": job.status,
             "model": f"{job.model}@{job.model_version}",
+            "attempt": f"{job.attempt} of {job.max_attempts}" if job.attempt else "",
+            "retry of": job.retry_of or "",
+            "retried as": job.retried_as or "",
             "place in the queue": waiting,
             "predictions": ", ".join(found) or none,
             "error": f"{job.error.code}: {job.error.detail}" if job.error else "",

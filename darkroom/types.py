@@ -73,7 +73,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queued job's outlook; `position` 1 is next. All None once the job no longer waits."""
+    """A queued job's outlook; `position` 1 is next. All None once the job no longer waits.
+
+    `waiting_reason` is `capacity`, `no_workers`, or `retry_backoff` while it pauses before it is tried again, without a
+    position; others may be added.
+    """
 
     position: int | None = None
     estimated_wait_ms: float | None = None
@@ -103,7 +107,9 @@ class Job:
     expires_at: datetime | None
     """When its record goes."""
     retry_of: str | None
+    """The job that this one tries again."""
     retried_as: str | None
+    """The job that tries this one again."""
     links: Mapping[str, str | None]
     metadata: Mapping[str, Any]
 
@@ -114,6 +120,22 @@ class JobPage:
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A new job's id, and the id of the dead letter that it tries again."""
+
+    id: str
+    retry_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What became of many dead letters; `gone` is how many cannot be tried again: picture or model is gone."""
+
+    replayed: tuple[Replayed, ...]
+    gone: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

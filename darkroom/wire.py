@@ -20,6 +20,8 @@ from darkroom.types import (
     Prediction,
     Problem,
     Queue,
+    Replay,
+    Replayed,
     Serving,
     Status,
     Timings,
@@ -58,6 +60,16 @@ def read_page(response: httpx2.Response) -> JobPage:
         document = _document(response)
         jobs = tuple(_job(item) for item in _list(document["items"]))
         return JobPage(**{**_known(JobPage, document), "jobs": jobs})
+    except _MALFORMED as error:
+        raise UnexpectedAnswer(response.status_code) from error
+
+
+def read_replay(response: httpx2.Response) -> Replay:
+    """What became of many dead letters."""
+    try:
+        document = _document(response)
+        replayed = tuple(Replayed(**_known(Replayed, item)) for item in _list(document["replayed"]))
+        return Replay(**{**_known(Replay, document), "replayed": replayed})
     except _MALFORMED as error:
         raise UnexpectedAnswer(response.status_code) from error
 

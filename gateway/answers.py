@@ -8,8 +8,10 @@ from typing import Final
 from pydantic import BaseModel, JsonValue, TypeAdapter
 from starlette.responses import Response
 
+from gateway.dead_letters import Replay
 from gateway.errors import JobFailed, job_error, stored_error
-from gateway.jobs import Jobs, Listing, Outlook
+from gateway.jobs import RETRYABLE, Jobs, Outlook
+from gateway.listing import Listing
 from gateway.schemas import (
     ClassificationResponse,
     JobError,
@@ -18,9 +20,12 @@ from gateway.schemas import (
     LinksView,
     PredictionItem,
     QueueView,
+    ReplayedJob,
+    ReplayView,
     TimingsView,
 )
 from gateway.waiting import Patience
+from shared.clock import epoch_us
 from shared.errors import DeadlineExceeded, InternalError, JobCanceled, ModelNotFound
 from shared.jobs import Job, JobState, Timings
 
@@ -92,6 +97,12 @@ async def listing(page: Listing, jobs: Jobs) -> Response:
     return as_json(JobList(items=[_view(job, jobs, outlook) for job in page.jobs], next_cursor=page.next_cursor))
 
 
+def replayed(replay: Replay) -> Response:
+    """202 and the new jobs."""
+    pairs = [ReplayedJob(id=job.id, retry_of=job.spec.retry_of or "") for job in replay.jobs]
+    return as_json(ReplayView(replayed=pairs, gone=replay.gone), HTTPStatus.ACCEPTED)
+
+
 def _applied(answer: Response, patience: Patience | None) -> Response:
     if patience is not None and patience.applied is not None:
         answer.headers["Preference-Applied"] = patience.applied
@@ -142,9 +153,15 @@ def _view(job: Job, jobs: Jobs, outlook: Outlook | None) -> JobView:
         started_at=_time_if(job.started_us),
         finished_at=_time_if(job.finished_us),
         expires_at=_time_if(job.expires_us),
-        retry_of=None,
-        retried_as=None,
-        links=LinksView(self=path, result=f"{path}/result", events=None, cancel=f"{path}/cancel", retry=None),
+        retry_of=spec.retry_of,
+        retried_as=job.retried_as,
+        links=LinksView(
+            self=path,
+            result=f"{path}/result",
+            events=None,
+            cancel=f"{path}/cancel",
+            retry=f"{path}/retry" if job.state in RETRYABLE and spec.retry_keep_ms else None,
+        ),
         metadata=_METADATA.validate_python(dict(spec.metadata)),
     )
 
@@ -160,6 +177,9 @@ def _kept_result(job: Job, jobs: Jobs) -> ClassificationResponse | None:
 
 
 def _queue(job: Job, outlook: Outlook | None) -> QueueView:
+    if job.state is JobState.QUEUED and job.due_us is not None:
+        wait_ms = None if outlook is None else _wait_ms(job.due_us, outlook)
+        return QueueView(position=None, estimated_wait_ms=wait_ms, waiting_reason="retry_backoff")
     if job.state is not JobState.QUEUED or outlook is None:
         return QueueView(position=job.position, estimated_wait_ms=None, waiting_reason=None)
     return QueueView(
@@ -167,6 +187,12 @@ def _queue(job: Job, outlook: Outlook | None) -> QueueView:
         estimated_wait_ms=None if job.position is None else outlook.wait_ms(job.position),
         waiting_reason="capacity" if outlook.workers else "no_workers",
     )
+
+
+def _wait_ms(due_us: int, outlook: Outlook) -> int | None:
+    # By then it waits itself, behind all that does now.
+    queue_ms = outlook.wait_ms(max(1, outlook.depth))
+    return None if queue_ms is None else max(0, due_us - epoch_us()) // 1000 + queue_ms
 
 
 def _error(job: Job) -> JobError | None:

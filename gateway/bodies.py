@@ -1,4 +1,4 @@
-"""A request's body → a picture and its options, whichever of the three ways it came."""
+"""A request's body → a picture and its options, whichever of the three ways it came; or a few words in JSON."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from gateway import uploads
 from gateway.errors import invalid_model
 from gateway.room import Share
-from gateway.schemas import METADATA, JobOptions, JobRequest, PayloadRequest, PredictOptions
+from gateway.schemas import METADATA, JobOptions, JobRequest, PayloadRequest, PredictOptions, ReplayRequest
 from shared.errors import BadRequest, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from shared.payloads import decode_base64
 
@@ -58,6 +58,26 @@ async def read_job(request: Request, *, limit: int, share: Share) -> Submission:
     return Submission(image=image, options=JobOptions.model_construct(**fields), share=share)
 
 
+async def read_replay(request: Request, *, limit: int, share: Share) -> ReplayRequest:
+    """The body of `/v1/dead-letters/replay`, of at most `limit` bytes and never many; none at all is an empty one.
+
+    Raises: PayloadTooLarge, QueueFull, UnsupportedMediaType, InvalidRequest.
+    """
+    body = await _bytes(request, min(limit, _MAX_FIELD_BYTES), share)
+    if not body:
+        return ReplayRequest()
+    if _media_type(request) != "application/json":
+        raise UnsupportedMediaType("Send application/json, or no body.")
+    try:
+        return ReplayRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_model(error) from None
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def _read(
     request: Request,
     limit: int,
@@ -65,7 +85,7 @@ async def _read(
     body_model: type[PayloadRequest | JobRequest],
     options_model: type[PredictOptions],
 ) -> tuple[bytes, PredictOptions]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     strict = options_model.model_config.get("extra") == "forbid"
     options: PredictOptions
     if media_type == "application/json":

@@ -44,6 +44,13 @@ class GatewaySettings(BaseSettings):
         description="Seconds that `POST /predict` waits for its answer when the caller names no time.",
     )
     max_wait_s: float = Field(default=60, ge=0, description="Most seconds that any request is held.")
+    retry_keep_s: int = Field(
+        default=3600,
+        ge=0,
+        le=86_400,
+        description="Seconds that the picture of a job that failed, was canceled or expired is kept, so that the job "
+        "can be tried again, and no longer than its record; 0 erases it at once.",
+    )
     redis_connections: int = Field(
         default=32,
         ge=1,

@@ -8,13 +8,15 @@ from fastapi import Depends, Header
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive
 
-from gateway.bodies import Submission, read_job, read_predict
+from gateway.bodies import Submission, read_job, read_predict, read_replay
 from gateway.config import GatewaySettings
+from gateway.dead_letters import DeadLetters
 from gateway.health import Health
 from gateway.idempotency import Idempotency
 from gateway.jobs import Jobs
 from gateway.preferences import Preferences, parse
 from gateway.room import Room, Share
+from gateway.schemas import ReplayRequest
 from gateway.waiting import Patience
 from shared.errors import InvalidRequest
 
@@ -55,6 +57,11 @@ class Hold:
 async def _jobs(connection: HTTPConnection) -> Jobs:
     jobs: Jobs = connection.app.state.jobs
     return jobs
+
+
+async def _dead_letters(connection: HTTPConnection) -> DeadLetters:
+    dead_letters: DeadLetters = connection.app.state.dead_letters
+    return dead_letters
 
 
 async def _health(connection: HTTPConnection) -> Health:
@@ -103,6 +110,10 @@ async def _job_body(request: Request, settings: Settings, share: BodyShare) -> S
     return await read_job(request, limit=settings.max_body_bytes, share=share)
 
 
+async def _replay_body(request: Request, settings: Settings, share: BodyShare) -> ReplayRequest:
+    return await read_replay(request, limit=settings.max_body_bytes, share=share)
+
+
 async def _idempotency(
     request: Request,
     _key: Annotated[
@@ -122,8 +133,10 @@ NoParameters = Depends(_no_parameters)
 """Under `/v1` what is not known is refused, and these calls know no parameter."""
 
 JobRules = Annotated[Jobs, Depends(_jobs)]
+LetterRules = Annotated[DeadLetters, Depends(_dead_letters)]
 ServiceHealth = Annotated[Health, Depends(_health)]
 CallerHold = Annotated[Hold, Depends(_hold)]
 CallerIdempotency = Annotated[Idempotency, Depends(_idempotency)]
 PredictBody = Annotated[Submission, Depends(_predict_body)]
 JobBody = Annotated[Submission, Depends(_job_body)]
+ReplayBody = Annotated[ReplayRequest, Depends(_replay_body)]

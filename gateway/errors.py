@@ -103,6 +103,7 @@ _SAFE: Final = frozenset(
         "finite_number",
         "float_parsing",
         "float_type",
+        "greater_than",
         "greater_than_equal",
         "int_from_float",
         "int_parsing",

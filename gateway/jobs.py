@@ -1,22 +1,20 @@
-"""What may be done with jobs, and how: submit, wait, look, cancel, delete, list."""
+"""What may be done with jobs, and how: submit, wait, look, cancel, try again, delete, list."""
 
 import asyncio
-import base64
-import binascii
 import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.bodies import Submission
 from gateway.idempotency import Idempotency
+from gateway.listing import Listing, before
 from gateway.schemas import JobOptions, ListQuery
 from gateway.waiting import Patience, Waiters, leaving
 from shared.errors import (
     BrokerUnavailable,
-    InvalidRequest,
     JobAlreadyFinished,
     JobExpired,
     JobNotFound,
@@ -30,26 +28,36 @@ from shared.store import JobStore, Overview
 ANONYMOUS: Final = "anonymous"
 """Who every caller is while no job belongs to a key."""
 
+RETRYABLE: Final = frozenset({JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
+"""From where a job may be tried again."""
+
 Labels = Mapping[tuple[str, str], tuple[str, ...]]
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-f]{32}")
-_CURSOR: Final = re.compile(rb"[0-9]{1,15}")
 _FRESH_S: Final = 1.0
 _HICCUP_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """How fast the queue moves: live workers, and the mean milliseconds a job keeps one busy, None before any did."""
+    """How fast the queue moves: live workers, and the mean milliseconds a job keeps one busy, None before any did.
+
+    `depth` is how many jobs wait.
+    """
 
     workers: int
     work_ms: float | None
+    depth: int
 
     @classmethod
     def of(cls, overview: Overview) -> "Outlook":
         """What an overview promises."""
         figures = [seen.report.work_ms for seen in overview.workers if seen.report.work_ms is not None]
-        return cls(workers=len(overview.workers), work_ms=sum(figures) / len(figures) if figures else None)
+        return cls(
+            workers=len(overview.workers),
+            work_ms=sum(figures) / len(figures) if figures else None,
+            depth=overview.jobs.get(JobState.QUEUED, 0),
+        )
 
     def wait_ms(self, jobs: int) -> int | None:
         """Milliseconds until the `jobs` next jobs are done; None without workers or figures."""
@@ -60,22 +68,17 @@ class Outlook:
         return round(jobs * self.work_ms / self.workers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A page of jobs and the cursor of the next one."""
-
-    jobs: tuple[Job, ...]
-    next_cursor: str | None
-
-
 class Jobs:
     """The rules. Every method raises `BrokerUnavailable` when the store does not answer."""
 
-    def __init__(self, store: JobStore, waiters: Waiters, *, labels: Labels, serving: Manifest) -> None:
+    def __init__(
+        self, store: JobStore, waiters: Waiters, *, labels: Labels, serving: Manifest, retry_keep_s: int = 3600
+    ) -> None:
         self._store = store
         self._waiters = waiters
         self._labels = labels
         self._serving = serving
+        self._retry_keep_ms = retry_keep_s * 1000
         self._outlook: Outlook | None = None
         self._outlook_until = 0.0
         self._asking = asyncio.Lock()
@@ -104,7 +107,7 @@ class Jobs:
 
         Raises: JobNotFound, JobExpired.
         """
-        job_id = _checked(job_id)
+        job_id = checked_id(job_id)
         with self._waiters.register(job_id) as ending:
             return await self._settled(await self._store.get(job_id, ANONYMOUS), ending, patience)
 
@@ -113,17 +116,35 @@ class Jobs:
 
         Raises: JobNotFound, JobExpired, JobAlreadyFinished.
         """
-        job = await self._store.cancel(_checked(job_id), ANONYMOUS)
+        job = await self._store.cancel(checked_id(job_id), ANONYMOUS)
         if job.done and job.state is not JobState.CANCELED:
             raise JobAlreadyFinished("The job has ended; there is nothing left to cancel.")
         return job
+
+    async def retry(self, job_id: str) -> Job:
+        """A new job for the picture of one that failed, was canceled or expired; asked again it gives the same.
+
+        Raises: JobNotFound, JobExpired, JobRunning, InputGone, ModelNotFound, StorageFull.
+        """
+        return await self.again(await self._store.get(checked_id(job_id), ANONYMOUS))
+
+    async def again(self, job: Job, *, pause_ms: int = 0) -> Job:
+        """The same for a job at hand, whoever owns it; the new one joins the queue after a pause.
+
+        Raises: JobNotFound, JobExpired, JobRunning, InputGone, ModelNotFound, StorageFull.
+        """
+        spec = job.spec
+        if job.state in RETRYABLE and job.retried_as is None and (spec.model, spec.model_version) not in self._labels:
+            raise ModelNotFound("The model's version that this job was for is gone.")
+        new = replace(spec, id=new_job_id(), retry_of=job.id, retry_keep_ms=self._retry_keep_ms)
+        return await self._store.retry(job.id, spec.owner, new, pause_ms)
 
     async def delete(self, job_id: str) -> None:
         """Erase a job and its picture.
 
         Raises: JobNotFound, JobExpired, JobRunning.
         """
-        await self._store.delete(_checked(job_id), ANONYMOUS)
+        await self._store.delete(checked_id(job_id), ANONYMOUS)
 
     async def page(self, query: ListQuery) -> Listing:
         """A page of the caller's jobs, newest first.
@@ -135,10 +156,9 @@ class Jobs:
             state=query.status,
             model=query.model,
             limit=query.limit,
-            before=None if query.cursor is None else _number(query.cursor),
+            before=before(query.cursor),
         )
-        cursor = None if page.next_before is None else _cursor(page.next_before)
-        return Listing(jobs=page.jobs, next_cursor=cursor)
+        return Listing.of(page)
 
     def predictions(
         self,
@@ -202,6 +222,7 @@ class Jobs:
             priority=Priority(options.priority),
             queue_ttl_ms=options.queue_ttl_s * 1000,
             result_ttl_ms=options.result_ttl_s * 1000,
+            retry_keep_ms=self._retry_keep_ms,
             metadata=options.metadata,
         )
 
@@ -225,22 +246,11 @@ class Jobs:
         return job
 
 
-def _checked(job_id: str) -> str:
+def checked_id(job_id: str) -> str:
+    """The id.
+
+    Raises: JobNotFound for what cannot be one.
+    """
     if not _JOB_ID.fullmatch(job_id):
         raise JobNotFound("There is no such job.")
     return job_id
-
-
-def _cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
-
-
-def _number(cursor: str) -> int:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode() + b"==")
-    except (binascii.Error, ValueError):
-        text = b""
-    if not _CURSOR.fullmatch(text):
-        sentence = "This is no cursor that a page named."
-        raise InvalidRequest("The cursor cannot be read.", (("#/cursor", sentence),))
-    return int(text)

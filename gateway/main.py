@@ -1,5 +1,6 @@
 """The composition root: every part of a gateway is made and joined here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,18 +12,20 @@ from starlette.middleware import Middleware
 
 from gateway.auth import Key, KeyOnly
 from gateway.config import GatewaySettings
+from gateway.dead_letters import DeadLetters
 from gateway.errors import HANDLERS
 from gateway.health import Health
 from gateway.jobs import Jobs
 from gateway.middleware import LoopbackOnly, RequestLine
 from gateway.openapi import describe
 from gateway.room import Room
-from gateway.routes import health, home, jobs, predict
+from gateway.routes import dead_letters, health, home, jobs, predict
 from gateway.waiting import Waiters
 from shared.manifest import MOCK, Manifest
+from shared.reaper import reap_forever
 from shared.store import JobStore
 
-_ROUTERS: Final = (predict.router, jobs.router, health.router, home.router)
+_ROUTERS: Final = (predict.router, jobs.router, dead_letters.router, health.router, home.router)
 
 
 def create_app(
@@ -44,10 +47,11 @@ def create_app(
         labels = {(manifest.name, manifest.version): manifest.labels for manifest in manifests}
         waiters = Waiters(store)
         app.state.waiters = waiters
-        app.state.jobs = Jobs(store, waiters, labels=labels, serving=serving)
+        app.state.jobs = Jobs(store, waiters, labels=labels, serving=serving, retry_keep_s=settings.retry_keep_s)
+        app.state.dead_letters = DeadLetters(store, app.state.jobs)
         app.state.health = Health(store, waiters, serving=serving, throwaway=settings.throwaway_redis)
         try:
-            async with waiters.running():
+            async with waiters.running(), _reaping(store):
                 yield
         finally:
             await store.close()
@@ -69,6 +73,16 @@ def create_app(
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _reaping(store: JobStore) -> AsyncIterator[None]:
+    task = asyncio.create_task(reap_forever(store))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.auth import OPEN
 from gateway.errors import MEDIA_TYPE, TABLE
-from gateway.schemas import JobOptions, JobRequest, PayloadRequest, PredictOptions, Problem
+from gateway.schemas import JobOptions, JobRequest, PayloadRequest, PredictOptions, Problem, ReplayRequest
 
 _PLACE: Final = "#/components/schemas/{model}"
 _BINARY: Final = {"type": "string", "format": "binary"}
@@ -19,7 +19,7 @@ _KEY: Final = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
-_WRITTEN: Final = (PayloadRequest, JobRequest, Problem)
+_WRITTEN: Final = (PayloadRequest, JobRequest, ReplayRequest, Problem)
 
 BODY_CODES: Final = (
     "bad-request",
@@ -60,6 +60,12 @@ def picture_body(body: type[PayloadRequest | JobRequest], options: type[PredictO
         "image/*": {"schema": _BINARY},
     }
     return {"requestBody": {"required": True, "content": content}, "parameters": parameters}
+
+
+def json_body(body: type[BaseModel]) -> dict[str, Any]:
+    """The same of an operation that reads JSON, or nothing."""
+    content = {"application/json": {"schema": {"$ref": _PLACE.format(model=body.__name__)}}}
+    return {"requestBody": {"required": False, "content": content}}
 
 
 def _parameter_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
 
 from shared.jobs import JobState
 
@@ -137,7 +137,9 @@ class QueueView(BaseModel):
 
     position: int | None = Field(description="1 is next.")
     estimated_wait_ms: int | None = Field(description="Null while there is no worker, or none that has worked yet.")
-    waiting_reason: Literal["capacity", "no_workers"] | None
+    waiting_reason: Literal["capacity", "no_workers", "retry_backoff"] | None = Field(
+        description="`retry_backoff`: it pauses before it is tried again, and has no position."
+    )
 
 
 class TimingsView(BaseModel):
@@ -159,7 +161,9 @@ class LinksView(BaseModel):
     result: str
     events: None = Field(description="Null: there is no stream of events.")
     cancel: str
-    retry: None = Field(description="Null: there is no retry.")
+    retry: str | None = Field(
+        description="Null unless the job failed, was canceled or expired, and such pictures are kept."
+    )
 
 
 class JobView(BaseModel):
@@ -182,8 +186,8 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None = Field(description="When the record goes.")
-    retry_of: None = Field(description="Null: there is no retry.")
-    retried_as: None = Field(description="Null: there is no retry.")
+    retry_of: str | None = Field(description="The job that this one tries again.")
+    retried_as: str | None = Field(description="The job that tries this one again.")
     links: LinksView
     metadata: dict[str, JsonValue]
 
@@ -221,15 +225,58 @@ class ResultQuery(PollQuery):
     top_k: int | None = Field(default=None, ge=1, description="Another number of predictions than the job's own.")
 
 
-class ListQuery(BaseModel):
-    """Which jobs to list."""
+class PageQuery(BaseModel):
+    """Which page of a list."""
 
     model_config = ConfigDict(extra="forbid")
 
-    status: JobState | None = None
-    model: str | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, description="The `next_cursor` of the page before.")
+
+
+class ListQuery(PageQuery):
+    """Which jobs to list."""
+
+    status: JobState | None = None
+    model: str | None = None
+
+
+class ReplayRequest(BaseModel):
+    """How many dead letters to try again, and how fast."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=100, description="Most dead letters to try again, the newest first."
+    )
+    rate_per_s: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="How many of the new jobs join the queue in a second, one after the other, above 0; the last "
+        "within a day. Null: all now.",
+    )
+
+    @model_validator(mode="after")
+    def _in_a_day(self) -> Self:
+        if self.rate_per_s is not None and self.limit > self.rate_per_s * DAY_S:
+            raise ValueError("At this rate the last of so many would join the queue after more than a day.")
+        return self
+
+
+class ReplayedJob(BaseModel):
+    """A new job, and the dead letter that it tries again."""
+
+    id: str
+    retry_of: str
+
+
+class ReplayView(BaseModel):
+    """What became of the dead letters."""
+
+    replayed: list[ReplayedJob]
+    gone: int = Field(
+        description="Dead letters that cannot be tried again, their picture erased or their model's version gone. They "
+        "stay listed until their records run out."
+    )
 
 
 class Serving(BaseModel):

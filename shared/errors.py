@@ -17,7 +17,7 @@ DarkroomError
 │   ├── InvalidRequest          validation-error
 │   ├── InvalidBase64           invalid-base64
 │   ├── InvalidImage            invalid-image
-│   │   └── DecoderCrashed      the same
+│   │   └── DecoderCrashed      invalid-image
 │   ├── DecodeTimeout           decode-timeout
 │   ├── OutOfMemory             out-of-memory
 │   ├── IdempotencyKeyReused    idempotency-key-reused

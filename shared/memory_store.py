@@ -306,7 +306,7 @@ class MemoryStore:
         return record
 
     def _wait(self, record: _Record, now: int, pause_ms: int = 0) -> None:
-        record.deadline_us = now + record.job.spec.queue_ttl_ms * 1000
+        record.deadline_us = now + (pause_ms + record.job.spec.queue_ttl_ms) * 1000
         due = now + pause_ms * 1000 if pause_ms else None
         record.job = replace(record.job, state=JobState.QUEUED, started_us=None, due_us=due)
         self._ring()

@@ -43,9 +43,6 @@ PIXELS: Final = SIDE * SIDE * 3
 END: Final = struct.Struct("!i")
 """What the nursery says of a decoder that has ended: its exit status, or minus the signal that killed it."""
 
-PIPE_BYTES: Final = 1 << 20
-"""What a pipe holds, at best: most pictures, and every reply, then cross in one piece."""
-
 Decode = Callable[[bytes], Image.Image]
 
 

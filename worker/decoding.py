@@ -116,8 +116,9 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         levels = (np.asarray(picture).astype(np.uint32) + 128) // 257
         return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
-        # Pillow converts premultiplied grey to nothing but grey with alpha.
-        rgba = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
+        # Pillow converts premultiplied grey to nothing but grey with alpha. A conversion to the same mode is a copy.
+        rgba = picture.convert("LA") if picture.mode == "La" else picture
+        rgba = rgba if rgba.mode == "RGBA" else rgba.convert("RGBA")
         white = Image.new("RGB", picture.size, "white")
         white.paste(rgba, mask=rgba)
         return white

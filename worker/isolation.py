@@ -5,7 +5,6 @@ number is checked, and every sentence is chosen here.
 """
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -24,8 +23,8 @@ import numpy.typing as npt
 import structlog
 
 from shared.errors import DarkroomError, DecoderCrashed, DecodeTimeout, OutOfMemory, TransientError
-from shared.payloads import MAX_PIXELS, MAX_SIDE, too_long_a_side, too_many_pixels
-from worker.decoder import END, GREETING, PIPE_BYTES, PIXELS, REPLY, REQUEST, Verdict
+from shared.payloads import MAX_PIXELS, MAX_SIDE, image_format, too_long_a_side, too_many_pixels
+from worker.decoder import END, GREETING, PIXELS, REPLY, REQUEST, Verdict
 from worker.decoding import inspect, undecodable
 from worker.preprocessing import SIDE
 
@@ -93,7 +92,7 @@ class Decoder:
         also when the decoder is killed from outside; DecoderCrashed when it ends in any other way or talks nonsense;
         DecoderUnavailable.
         """
-        kind = inspect(image)
+        kind = image_format(image)
         line = self._ready()
         self._number += 1
         try:
@@ -109,7 +108,7 @@ class Decoder:
             raise
         if answer.verdict is Verdict.OUT_OF_MEMORY:
             self._end()
-        return _decoded(answer, kind)
+        return _decoded(answer, image)
 
     def close(self) -> None:
         """End the processes and give their descriptors back. Safe to call twice."""
@@ -192,7 +191,7 @@ class _Answer:
     pixels: memoryview
 
 
-def _decoded(answer: _Answer, kind: str) -> Decoded:
+def _decoded(answer: _Answer, image: bytes) -> Decoded:
     match answer.verdict:
         case Verdict.DECODED:
             return Decoded(
@@ -201,7 +200,8 @@ def _decoded(answer: _Answer, kind: str) -> Decoded:
                 resize_ms=answer.resize_ns / 1e6,
             )
         case Verdict.INVALID:
-            raise undecodable(kind)
+            # It may say more, and that can be seen without a decoder.
+            raise undecodable(inspect(image))
         case Verdict.TOO_MANY_PIXELS:
             raise too_many_pixels(answer.actual)
         case Verdict.SIDE_TOO_LONG:
@@ -217,10 +217,11 @@ class _Line:
         self._handle = handle
         self._requests = requests
         self._replies = replies
+        for number in (handle, requests, replies):
+            # They came by the socket: Python 3.11 passes no flag on that would do this on the way.
+            os.set_inheritable(number, False)
         for number in (requests, replies):
             os.set_blocking(number, False)
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     @property
     def quiet(self) -> bool:
@@ -340,7 +341,7 @@ class _Nursery:
         """The decoder that was ordered, ready for its first picture; None if the nursery is gone or hangs."""
         self._socket.settimeout(_START_S)
         try:
-            _, descriptors, _, _ = socket.recv_fds(self._socket, 1, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            _, descriptors, _, _ = socket.recv_fds(self._socket, 1, _DESCRIPTORS)
         except OSError:
             return None
         if len(descriptors) != _DESCRIPTORS:

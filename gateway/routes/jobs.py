@@ -1,4 +1,4 @@
-"""Submit a job, look at it, take its result, cancel it, erase it."""
+"""Submit a job, look at it, take its result, cancel it, try it again, erase it."""
 
 from typing import Annotated
 
@@ -105,6 +105,20 @@ async def cancel(job_id: str, jobs: JobRules) -> Response:
     """A repeat gets the same answer; a late result never overwrites a cancel."""
     job = await jobs.cancel(job_id)
     return await answers.canceled(job, jobs)
+
+
+@router.post(
+    "/v1/jobs/{job_id}/retry",
+    status_code=202,
+    summary="Try a job again that failed, was canceled or expired",
+    response_model=JobView,
+    responses=problems(*_GONE, "job-running", "input-gone", "model-not-found", "storage-full", "validation-error"),
+    dependencies=[NoParameters],
+)
+async def retry(job_id: str, jobs: JobRules) -> Response:
+    """As a new job that takes over the picture and all that was asked for. Asked again it is the same new job."""
+    job = await jobs.retry(job_id)
+    return await answers.accepted(job, jobs)
 
 
 @router.delete(

@@ -116,7 +116,8 @@ end
 # What waits is in three or four places; it enters all of them and leaves all of them.
 _WAIT: Final = f"""
 local function wait(id, now, number, place, queue_ttl_ms, pause_ms)
-  local deadline = now + queue_ttl_ms * 1000
+  -- A pause is none of the time that a job may wait for a worker.
+  local deadline = now + (pause_ms + queue_ttl_ms) * 1000
   redis.call('HSET', '{JOB}' .. id, 'state', 'queued', 'deadline_us', text(deadline))
   redis.call('ZADD', '{WAITING}', number, id)
   redis.call('ZADD', '{DEADLINES}', text(deadline), id)

@@ -537,6 +537,13 @@ async def test_a_setback_pauses_the_job_and_another_one_ends_it(both: Both) -> N
     assert (ended.state, ended.failure) == (JobState.FAILED, replace(a_failure(), dead=True))
 
 
+async def test_a_pause_is_none_of_the_time_that_a_job_may_wait(both: Both) -> None:
+    job, claim = await both.running(queue_ttl_ms=900)
+    both.work.finish("w1", claim, Setback(failure=a_failure(), repeats=1), then_claim=False)
+
+    assert (await both.resumed()).spec.id == job.id
+
+
 async def test_a_setback_said_twice_is_one(both: Both) -> None:
     job, claim = await both.running()
     setback = Setback(failure=a_failure(), repeats=2)

@@ -115,6 +115,31 @@ def test_a_job_that_waits_can_be_waited_for_in_vain_and_canceled(workerless: Sta
     assert erased.returncode == 0, erased.stderr
 
 
+def test_what_retry_prints_wait_reads(url: str, pictures: Path) -> None:
+    good = (pictures / "0.png").read_bytes()
+    (pictures / "1.png").write_bytes(good[: len(good) // 2])
+    failed = darkroom("submit", pictures / "1.png", "--url", url).stdout.strip()
+    darkroom("wait", failed, "--url", url)
+    retry, wait = (shlex.join(command(*words)) for words in (("retry", failed), ("wait", "-", "--json")))
+
+    told = program(["bash", "-c", f"{retry} | {wait}"], DARKROOM_URL=url)
+    shown = darkroom("job", failed, "--url", url)
+
+    (again,) = json.loads(told.stdout)
+    assert (told.returncode, told.stderr) == (1, "")
+    assert (again["status"], again["retry_of"], again["attempt"]) == ("failed", failed, 1)
+    assert again["id"] in shown.stdout
+    assert "1 of 3" in shown.stdout
+
+
+def test_a_service_that_is_well_has_no_dead_letters(url: str) -> None:
+    listed = darkroom("dead-letters", "--json", "--url", url)
+    replayed = darkroom("replay", "--all", "--json", "--url", url)
+
+    assert (listed.returncode, json.loads(listed.stdout)) == (0, [])
+    assert (replayed.returncode, json.loads(replayed.stdout)) == (0, {"replayed": [], "gone": 0})
+
+
 def test_status_tells_of_the_worker(url: str) -> None:
     told = darkroom("status", "--json", "--url", url)
 

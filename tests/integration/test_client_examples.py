@@ -37,6 +37,10 @@ WITHOUT = {
         f"AsyncClient.{name}": f"is Client.{name}, awaited: see the example of the class"
         for name in ("submit", "job", "wait", "result", "classify", "cancel", "delete", "jobs", "status", "ready")
     },
+    **{
+        f"AsyncClient.{name}": f"is Client.{name}, awaited"
+        for name in ("retry", "dead_letters", "replay", "replay_all")
+    },
     "AsyncClient.unready": "is Client.unready, awaited",
     "AsyncClient.close": "every example with an `async with` statement closes its client",
 }
@@ -55,6 +59,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for name, seed in PICTURES.items():
         (folder / name).write_bytes(encoded(a_photograph(seed)))
+    whole = encoded(a_photograph())
+    (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
     return folder
 
 

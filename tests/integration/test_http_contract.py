@@ -5,7 +5,7 @@ import base64
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image
 
 from shared.adapters.bell import Bell
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.jobs import Claim, JobSpec, new_job_id
+from shared.jobs import Claim, Failure, JobSpec, Setback, new_job_id
 from tests.integration.conftest import Stack
 from tests.support.jobs import an_answer
 from tests.support.pictures import a_photograph, encoded
@@ -78,6 +78,17 @@ class Hand:
                 return claim
         raise AssertionError("the job does not wait")
 
+    def claimed_when_due(self, job: dict[str, Any]) -> Claim:
+        """The same of a job that may still pause."""
+        claims: dict[str, Claim] = {}
+
+        def found() -> Claim | None:
+            while (claim := self.store.claim(self.name)) is not None:
+                claims[claim.spec.id] = claim
+            return claims.get(job["id"])
+
+        return until(found, what="the job to be due")
+
 
 @contextmanager
 def a_hand(stack: Stack) -> Iterator[Hand]:
@@ -91,6 +102,11 @@ def _age_s(stack: Stack, job: dict[str, Any]) -> float:
         seconds, micros = (int(part) for part in client.time())
     now = seconds + micros / 1e6
     return now - datetime.fromisoformat(str(job["created_at"])).timestamp()
+
+
+def _reason(stack: Stack, job: dict[str, Any]) -> str | None:
+    found: str | None = stack.http.get(f"/v1/jobs/{job['id']}").json()["queue"]["waiting_reason"]
+    return found
 
 
 def _state(stack: Stack, job: dict[str, Any]) -> str:
@@ -371,6 +387,8 @@ def test_an_unknown_job_is_404_everywhere(stack: Stack) -> None:
         ("GET", "/v1/jobs/job_0"),
         ("GET", "/v1/jobs/job_0/result"),
         ("POST", "/v1/jobs/job_0/cancel"),
+        ("POST", "/v1/jobs/job_0/retry"),
+        ("POST", "/v1/dead-letters/job_0/replay"),
         ("DELETE", "/v1/jobs/job_0"),
     ]:
         problem(stack.http.request(method, path), 404, "job-not-found")
@@ -442,6 +460,145 @@ def test_a_job_that_no_worker_took_in_time_is_expired_and_its_result_410(workerl
     problem(workerless.http.get(f"/v1/jobs/{job['id']}/result"), 410, "deadline-exceeded")
     told = workerless.http.get(f"/v1/jobs/{job['id']}").json()
     assert (told["done"], told["error"]["code"]) == (True, "deadline-exceeded")
+
+
+# Retry and dead letters
+
+
+def retried(response: Response, old: dict[str, Any]) -> dict[str, Any]:
+    """The new job that the response must be."""
+    assert response.status_code == 202, response.text
+    new: dict[str, Any] = response.json()
+    assert new["retry_of"] == old["id"] != new["id"]
+    assert response.headers["location"] == f"/v1/jobs/{new['id']}"
+    return new
+
+
+def dead(http: Client, hand: Hand, **fields: Any) -> dict[str, Any]:
+    """A job that has become a dead letter."""
+    job = submitted(http, **fields)
+    failure = Failure(code="inference-failed", detail="The model failed.", dead=True)
+    hand.store.finish(hand.name, hand.claimed(job), failure, then_claim=False)
+    return job
+
+
+def letters(http: Client) -> list[str]:
+    page = http.get("/v1/dead-letters?limit=200").json()
+    assert set(page) == {"items", "next_cursor"}
+    return [job["id"] for job in page["items"]]
+
+
+def test_a_retry_is_a_new_job_that_ends_by_itself_and_a_repeat_names_the_same(stack: Stack) -> None:
+    old = finished(stack.http, BROKEN, confidence_threshold=0.25, metadata={"album": "zoo"}, priority="low")
+
+    first = retried(stack.http.post(f"/v1/jobs/{old['id']}/retry"), old)
+    ended = stack.http.get(f"/v1/jobs/{first['id']}?wait=20").json()
+    again = retried(stack.http.post(f"/v1/jobs/{old['id']}/retry"), old)
+
+    assert old["links"]["retry"] == f"/v1/jobs/{old['id']}/retry"
+    assert (again["id"], again["done"]) == (first["id"], True)
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "invalid-image")
+    for name in ("model", "model_version", "confidence_threshold", "priority", "metadata"):
+        assert first[name] == old[name]
+    before = stack.http.get(f"/v1/jobs/{old['id']}").json()
+    assert (before["status"], before["retried_as"], before["finished_at"]) == (
+        "failed",
+        first["id"],
+        old["finished_at"],
+    )
+
+
+def test_a_canceled_and_an_expired_job_are_tried_again_with_their_pictures(workerless: Stack) -> None:
+    canceled, expired = submitted(workerless.http), submitted(workerless.http, queue_ttl_s=1)
+    workerless.http.post(canceled["links"]["cancel"])
+    until(lambda: _state(workerless, expired) == "expired", what="a queue without workers to expire it")
+
+    again = [retried(workerless.http.post(f"/v1/jobs/{job['id']}/retry"), job) for job in (canceled, expired)]
+    with a_hand(workerless) as hand:
+        pictures = [hand.claimed(job).image for job in again]
+
+    assert pictures == [PICTURE, PICTURE]
+
+
+def test_a_job_that_is_queued_running_or_succeeded_is_not_tried_again(stack: Stack, workerless: Stack) -> None:
+    queued, running = submitted(workerless.http), submitted(workerless.http)
+    done = finished(stack.http)
+    with a_hand(workerless) as hand:
+        hand.claimed(running)
+        queued = submitted(workerless.http)
+
+        for http, job in ((workerless.http, queued), (workerless.http, running), (stack.http, done)):
+            problem(http.post(f"/v1/jobs/{job['id']}/retry"), 409, "job-running")
+            assert http.get(f"/v1/jobs/{job['id']}").json()["links"]["retry"] is None
+
+
+def test_once_the_picture_was_erased_a_retry_is_410(stack: Stack) -> None:
+    job = finished(stack.http, BROKEN)
+    with stack.redis.client() as client:
+        client.pexpire(f"darkroom:picture:{job['id']}", 1)
+        until(lambda: not client.exists(f"darkroom:picture:{job['id']}"), what="the picture to go")
+
+    problem(stack.http.post(f"/v1/jobs/{job['id']}/retry"), 410, "input-gone")
+
+
+def test_a_failure_that_may_pass_pauses_the_job_and_tries_it_again(workerless: Stack) -> None:
+    job = submitted(workerless.http)
+    with a_hand(workerless) as hand:
+        failure = Failure(code="decode-timeout", detail="It took too long.")
+        hand.store.finish(hand.name, hand.claimed(job), Setback(failure=failure, repeats=1), then_claim=False)
+        pausing = workerless.http.get(f"/v1/jobs/{job['id']}").json()
+        until(lambda: _reason(workerless, job) != "retry_backoff", what="the pause to end")
+        hand.store.finish(hand.name, hand.claimed(job), Setback(failure=failure, repeats=1), then_claim=False)
+
+    assert (pausing["status"], pausing["done"], pausing["attempt"]) == ("queued", False, 1)
+    assert (pausing["queue"]["position"], pausing["queue"]["waiting_reason"]) == (None, "retry_backoff")
+    problem(workerless.http.get(f"/v1/jobs/{job['id']}/result"), 422, "decode-timeout")
+    assert job["id"] in letters(workerless.http)
+
+
+def test_a_job_that_lost_its_workers_is_503_and_says_when_to_try_again(workerless: Stack) -> None:
+    job = submitted(workerless.http)
+    with a_hand(workerless) as hand, workerless.redis.client() as client:
+        for _ in range(3):
+            until(lambda: _state(workerless, job) == "queued", what="the job to be taken back")
+            hand.claimed(job)
+            # Its lease ended long ago: as if the worker had not been heard from since.
+            client.zadd("darkroom:leases", {job["id"]: 1})
+        until(lambda: _state(workerless, job) == "failed", what="the attempts to be used up")
+
+    response = workerless.http.get(f"/v1/jobs/{job['id']}/result")
+    told = problem(response, 503, "worker-crashed")
+    shown = workerless.http.get(f"/v1/jobs/{job['id']}").json()
+    assert told["retryable"]
+    assert int(response.headers["retry-after"]) >= 1
+    assert (shown["attempt"], shown["error"]["code"], shown["error"]["retryable"]) == (3, "worker-crashed", True)
+    assert job["id"] in letters(workerless.http)
+
+
+def test_dead_letters_are_listed_replayed_and_then_gone_from_the_list(workerless: Stack) -> None:
+    with a_hand(workerless) as hand:
+        first, second, third = (dead(workerless.http, hand) for _ in range(3))
+        listed = letters(workerless.http)
+
+        one = retried(workerless.http.post(f"/v1/dead-letters/{second['id']}/replay"), second)
+        again = retried(workerless.http.post(f"/v1/dead-letters/{second['id']}/replay"), second)
+        rest = workerless.http.post("/v1/dead-letters/replay", json={"limit": 2, "rate_per_s": 2}).json()
+
+        assert listed[:3] == [third["id"], second["id"], first["id"]]
+        assert one["id"] == again["id"]
+        assert [pair["retry_of"] for pair in rest["replayed"]] == [third["id"], first["id"]]
+        assert not {first["id"], second["id"], third["id"]} & set(letters(workerless.http))
+        for pair in rest["replayed"]:
+            assert hand.claimed_when_due(pair).image == PICTURE
+
+
+def test_what_is_no_dead_letter_is_404_and_a_replay_in_the_wrong_shape_422(stack: Stack) -> None:
+    job = finished(stack.http, BROKEN)
+
+    problem(stack.http.post(f"/v1/dead-letters/{job['id']}/replay"), 404, "job-not-found")
+    for body in ({"limit": 0}, {"limit": 1001}, {"rate_per_s": 0}, {"colour": "green"}):
+        problem(stack.http.post("/v1/dead-letters/replay", json=body), 422, "validation-error")
+    assert stack.http.post("/v1/dead-letters/replay").json() == {"replayed": [], "gone": 0}
 
 
 # Cancel, delete, list
@@ -595,11 +752,12 @@ def test_every_answer_names_its_request(stack: Stack) -> None:
     assert all(re.fullmatch(r"req_\w{16,}", request_id) for request_id in ids)
 
 
-def test_a_picture_is_erased_when_its_job_ends(stack: Stack) -> None:
-    for image in (PICTURE, BROKEN):
-        job = finished(stack.http, image)
-        with stack.redis.client() as client:
-            assert client.exists(f"darkroom:picture:{job['id']}") == 0
+def test_a_picture_is_erased_when_its_job_succeeds_and_kept_for_an_hour_when_it_fails(stack: Stack) -> None:
+    succeeded, failed = finished(stack.http), finished(stack.http, BROKEN)
+
+    with stack.redis.client() as client:
+        assert client.exists(f"darkroom:picture:{succeeded['id']}") == 0
+        assert 3590 < client.ttl(f"darkroom:picture:{failed['id']}") <= 3600
 
 
 def test_one_pixel_is_a_picture(stack: Stack) -> None:
@@ -617,7 +775,9 @@ def test_a_spec_has_the_defaults_of_the_contract() -> None:
 
 async def test_a_frozen_redis_is_503_within_two_seconds_for_more_callers_than_connections(tmp_path: Path) -> None:
     server = RedisServer(tmp_path).start()
-    with running(Gateway(server.url, tmp_path / "log")) as gateway:
+    with ExitStack() as ending:
+        ending.callback(server.stop)
+        gateway = ending.enter_context(running(Gateway(server.url, tmp_path / "log")))
         async with AsyncClient(base_url=gateway.url, timeout=30) as http:
             ready = await http.post("/v1/jobs", json={"image_base64": b64()})
             server.signal(signal.SIGSTOP)
@@ -638,4 +798,3 @@ async def test_a_frozen_redis_is_503_within_two_seconds_for_more_callers_than_co
         assert answer.elapsed.total_seconds() < 2
     assert alive.status_code == 200
     assert again.status_code == 202
-    server.stop()

@@ -20,6 +20,8 @@ class _Handler(BaseHTTPRequestHandler):
         says = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self._refuses():
             pass
+        elif self.path == "/v1/dead-letters/replay":
+            self._answer(202, {"replayed": [], "gone": 0})
         elif says == "bad":
             self._answer(415, a_problem("unsupported-image-format", 415, detail="Not a picture."))
         elif says == "forbidden":
@@ -34,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         job_id = path.removeprefix("/v1/jobs/")
         if self._refuses():
             pass
-        elif path == "/v1/jobs":
+        elif path in {"/v1/jobs", "/v1/dead-letters"}:
             self._answer(200, {"items": [a_job("succeeded")], "next_cursor": None})
         elif path == "/v1/status":
             self._answer(200, a_status())

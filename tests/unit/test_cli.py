@@ -271,7 +271,9 @@ def test_wrong_use_is_exit_status_2(arguments: list[str]) -> None:
         ["status"],
         ["jobs"],
         ["job", "job_1"],
-        *([command, "job_1", "job_2"] for command in ("wait", "cancel", "delete")),
+        *([command, "job_1", "job_2"] for command in ("wait", "cancel", "retry", "replay", "delete")),
+        ["dead-letters"],
+        ["replay", "--all"],
         *([command, __file__] for command in ("classify", "submit")),
     ],
 )

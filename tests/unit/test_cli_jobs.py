@@ -11,13 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import Result
 
-from shared.jobs import Outcome
+from shared.jobs import Failure, Outcome
 from tests.support import command_line
 from tests.support.gateways import ShakyStore, a_live_gateway, work
 from tests.support.jobs import a_failure
 from tests.support.pictures import a_png
 
 AN_ID = re.compile(r"job_[0-9a-f]{32}")
+DEAD = Failure(code="inference-failed", detail="The model failed.", dead=True)
 
 
 class Here:
@@ -161,14 +162,14 @@ def test_ids_may_come_from_stdin(here: Here, command: str) -> None:
     assert AN_ID.findall(told.stdout) == [one, two, three], told.stderr
 
 
-@pytest.mark.parametrize("command", ["wait", "cancel", "delete"])
+@pytest.mark.parametrize("command", ["wait", "cancel", "delete", "retry", "replay"])
 def test_no_ids_on_stdin_is_wrong_use(here: Here, command: str) -> None:
     told = here.run(command, "-", stdin="\n")
 
     assert (told.exit_code, told.stdout, told.stderr) == (2, "", "darkroom: There are no ids on stdin.\n")
 
 
-@pytest.mark.parametrize("command", ["wait", "cancel", "delete"])
+@pytest.mark.parametrize("command", ["wait", "cancel", "delete", "retry", "replay"])
 def test_an_id_that_is_no_text_is_a_sentence(here: Here, command: str) -> None:
     told = here.run(command, "job_\udcff\x1b[31m")
 
@@ -243,3 +244,93 @@ def test_delete_goes_through_all_and_they_are_gone(here: Here) -> None:
     assert told.stderr.startswith("darkroom: job_none: ")
     assert as_json == [{"id": three, "deleted": True}]
     assert here.run("job", one).exit_code == here.run("job", three).exit_code == 1
+
+
+def test_retry_goes_through_all_and_prints_the_new_jobs(here: Here) -> None:
+    one, done, two = here.done(a_failure()), here.done(), here.done(a_failure())
+
+    told = here.run("retry", one, done, "-", stdin=two)
+    again = here.run_json("retry", one)
+
+    new = AN_ID.findall(told.stdout)
+    assert told.exit_code == 1
+    assert [here.run_json("job", job_id)["retry_of"] for job_id in new] == [one, two]
+    assert told.stderr.startswith(f"darkroom: {done}: ")
+    assert [job["id"] for job in again] == new[:1]
+
+
+def test_a_job_tells_its_attempts_and_what_was_tried_again(here: Here) -> None:
+    old = here.done(a_failure())
+    before = here.run("job", old)
+    new = here.run("retry", old).stdout.strip()
+
+    after, waiting = here.run("job", old), here.run("job", new)
+
+    assert "attempt  1 of 3" in re.sub(r" {2,}", "  ", before.stdout)
+    assert "retr" not in before.stdout
+    assert re.search(rf"retried as +{new}", after.stdout)
+    assert re.search(rf"retry of +{old}", waiting.stdout)
+    assert "attempt" not in waiting.stdout
+
+
+def test_dead_letters_are_listed_with_code_attempts_and_reason(here: Here) -> None:
+    here.done(a_failure())
+    first, second = here.done(DEAD), here.done(DEAD)
+
+    told = here.run("dead-letters")
+    one = here.run_json("dead-letters", "--limit", "1")
+
+    heading, _, *lines = [line.split() for line in told.stdout.splitlines() if line.strip()]
+    assert told.exit_code == 0, told.stderr
+    assert heading == ["job", "code", "attempts", "reason", "age"]
+    assert [line[:6] for line in lines] == [
+        [job_id, "inference-failed", "1", "The", "model", "failed."] for job_id in (second, first)
+    ]
+    assert [job["id"] for job in one] == [second]
+
+
+def test_dead_letters_are_replayed_by_their_ids(here: Here) -> None:
+    letter, plain = here.done(DEAD), here.done(a_failure())
+
+    told = here.run("replay", plain, "-", stdin=f"{letter}\n")
+    as_json = here.run_json("replay", letter)
+
+    assert told.exit_code == 1
+    assert told.stderr.startswith(f"darkroom: {plain}: ")
+    assert [(job["id"], job["retry_of"]) for job in as_json] == [(told.stdout.strip(), letter)]
+    assert here.run_json("dead-letters") == []
+
+
+def test_all_dead_letters_are_replayed_newest_first_and_so_many_at_most(here: Here) -> None:
+    one, two, three = (here.done(DEAD) for _ in range(3))
+
+    first = here.run("replay", "--all", "--limit", "2", "--rate", "2.5")
+    rest = here.run_json("replay", "--all")
+    nothing = here.run("replay", "--all")
+
+    assert first.exit_code == 0, first.stderr
+    assert [here.run_json("job", job_id)["retry_of"] for job_id in AN_ID.findall(first.stdout)] == [three, two]
+    assert [pair["retry_of"] for pair in rest["replayed"]] == [one]
+    assert (rest["gone"], nothing.exit_code, nothing.stdout) == (0, 0, "")
+
+
+def test_dead_letters_that_cannot_be_replayed_are_a_sentence_and_exit_status_1(here: Here) -> None:
+    kept, gone = here.done(DEAD), here.done(DEAD)
+    here.store._pictures.pop(gone)
+
+    told = here.run("replay", "--all")
+
+    assert told.exit_code == 1
+    assert here.run_json("job", told.stdout.strip())["retry_of"] == kept
+    assert told.stderr.startswith("darkroom: 1 of the dead letters cannot be tried again")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--all", "job_1"], ["--all", "--rate", "0"], ["--all", "--rate", "-1"], ["--all", "--limit", "0"]],
+)
+def test_a_replay_of_nothing_named_is_wrong_use(here: Here, arguments: list[str]) -> None:
+    told = here.run("replay", *arguments)
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr

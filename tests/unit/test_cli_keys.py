@@ -21,6 +21,10 @@ CALLS = [
     ["job", "job_bird"],
     ["wait", "job_bird"],
     ["cancel", "job_bird"],
+    ["retry", "job_bird"],
+    ["dead-letters"],
+    ["replay", "job_bird"],
+    ["replay", "--all"],
     ["delete", "job_bird"],
     ["classify", __file__],
     ["submit", __file__],
@@ -112,15 +116,14 @@ def test_an_empty_variable_gives_no_key(url: str, key_file: Path) -> None:
     assert (alone.exit_code, beside_a_file.exit_code) == (5, 0)
 
 
-@pytest.mark.parametrize("command", [call[0] for call in CALLS])
-def test_a_file_without_a_key_is_wrong_use(url: str, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("call", CALLS)
+def test_a_file_without_a_key_is_wrong_use(url: str, tmp_path: Path, call: list[str]) -> None:
     empty = tmp_path / "empty"
     empty.write_text("\n")
-    argument = {"classify": [__file__], "submit": [__file__], "status": [], "jobs": []}.get(command, ["job_bird"])
 
-    absent = run(command, *argument, "--url", url, "--key-file", tmp_path / "absent")
-    nothing = run(command, *argument, "--url", url, "--key-file", empty)
-    folder = run(command, *argument, "--url", url, "--key-file", tmp_path)
+    absent = run(*call, "--url", url, "--key-file", tmp_path / "absent")
+    nothing = run(*call, "--url", url, "--key-file", empty)
+    folder = run(*call, "--url", url, "--key-file", tmp_path)
 
     assert (absent.exit_code, nothing.exit_code, folder.exit_code) == (2, 2, 2)
     assert absent.stderr == (

@@ -21,7 +21,10 @@ from tests.support.stub_server import stub_server
 from tests.support.waiting import until
 
 ESCAPE: Final = b"\x1b"
-COMMANDS: Final = ["classify", "submit", "wait", "job", "jobs", "cancel", "delete", "status", "up"]
+COMMANDS: Final = [
+    *("classify", "submit", "wait", "job", "jobs", "cancel"),
+    *("retry", "dead-letters", "replay", "delete", "status", "up"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from darkroom import (
     Client,
     ConnectionFailed,
     ConnectionLost,
+    InputGone,
     InvalidImage,
     InvalidSurroundings,
     InvalidUrl,
@@ -24,6 +25,8 @@ from darkroom import (
     NotFound,
     Prediction,
     Priority,
+    Replay,
+    Replayed,
     UnexpectedAnswer,
 )
 from darkroom.transport import options
@@ -244,6 +247,52 @@ def test_jobs_come_page_by_page_up_to_the_limit(
 
 
 @both
+def test_dead_letters_come_page_by_page_up_to_the_limit(carry: Carrier) -> None:
+    seen: list[httpx2.Request] = []
+
+    letters = carry(recording(seen, *pages(3, 2)), lambda client: client.dead_letters(limit=4))
+
+    assert len(letters) == 4
+    assert {request.url.path for request in seen} == {"/v1/dead-letters"}
+    assert [dict(request.url.params) for request in seen] == [{"limit": "4"}, {"limit": "1", "cursor": "c0"}]
+
+
+@both
+def test_a_job_that_failed_is_tried_again_as_another(carry: Carrier) -> None:
+    seen: list[httpx2.Request] = []
+    new = a_job(id="job_2", retry_of=JOB_ID)
+    handler = recording(seen, answer(202, new), answer(202, a_job("succeeded", id="job_2", retry_of=JOB_ID)))
+
+    again = carry(handler, lambda client: client.retry(JOB_ID))
+    replayed = carry(handler, lambda client: client.replay("job_a/b"))
+
+    assert [(job.id, job.retry_of, job.retried_as) for job in (again, replayed)] == [("job_2", JOB_ID, None)] * 2
+    assert [(request.method, request.url.raw_path.decode()) for request in seen] == [
+        ("POST", f"/v1/jobs/{JOB_ID}/retry"),
+        ("POST", "/v1/dead-letters/job_a%2Fb/replay"),
+    ]
+
+
+@both
+def test_many_dead_letters_are_replayed_with_one_request(carry: Carrier) -> None:
+    seen: list[httpx2.Request] = []
+    told = {"replayed": [{"id": "job_2", "retry_of": "job_1", "shelf": 7}], "gone": 3, "more": True}
+
+    replay = carry(recording(seen, answer(202, told)), lambda client: client.replay_all(limit=5, rate_per_s=0.5))
+
+    assert replay == Replay(replayed=(Replayed(id="job_2", retry_of="job_1"),), gone=3)
+    assert (seen[0].method, seen[0].url.path) == ("POST", "/v1/dead-letters/replay")
+    assert seen[0].headers["Content-Type"] == "application/json"
+    assert json.loads(seen[0].content) == {"limit": 5, "rate_per_s": 0.5}
+
+
+@both
+def test_a_picture_that_is_gone_is_an_error_of_its_own(carry: Carrier) -> None:
+    with pytest.raises(InputGone):
+        carry(always(lambda: refusal("input-gone", 410)), lambda client: client.retry(JOB_ID))
+
+
+@both
 def test_the_pause_that_a_busy_server_asks_for_is_kept(carry: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
@@ -437,6 +486,23 @@ def test_an_answer_of_other_types_is_unexpected(carry: Carrier, changes: dict[st
 def test_a_status_of_other_types_is_unexpected(carry: Carrier, changes: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedAnswer):
         carry(always(lambda: answer(200, a_status(**changes))), lambda client: client.status())
+
+
+@both
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"replayed": {}, "gone": 0},
+        {"replayed": [], "gone": None},
+        {"replayed": [{"id": "job_1"}], "gone": 0},
+        {"replayed": [{"id": 1, "retry_of": "job_0"}], "gone": 0},
+    ],
+    ids=str,
+)
+def test_a_replay_of_other_types_is_unexpected(carry: Carrier, document: dict[str, Any]) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        carry(always(lambda: answer(202, document)), lambda client: client.replay_all())
 
 
 @both

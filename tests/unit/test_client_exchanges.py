@@ -11,7 +11,23 @@ from hypothesis import strategies as st
 
 from darkroom import AnswerTimeout, ConnectionFailed, ConnectionLost, DeadlineExceeded, JobCanceled, WaitTimeout
 from darkroom.errors import ApiError, JobExpired, JobNotFound, Unavailable, UnexpectedAnswer, WorkerCrashed
-from darkroom.exchanges import Exchange, Pace, Request, cancel, classify, delete, look, result, submit, unready, wait
+from darkroom.exchanges import (
+    Exchange,
+    Pace,
+    Request,
+    cancel,
+    classify,
+    delete,
+    letters,
+    look,
+    replay,
+    replay_all,
+    result,
+    retry,
+    submit,
+    unready,
+    wait,
+)
 from darkroom.pictures import media_type
 from tests.support.answers import JOB_ID, URL, a_classification, a_job, answer, drive, refusal
 
@@ -245,6 +261,9 @@ CALLS: dict[str, Callable[[Pace], Exchange[Any]]] = {
     "submit": lambda pace: submit(b"", {}, KEY, pace),
     "classify": lambda pace: classify(b"", 0.5, 60, KEY, pace),
     "cancel": lambda pace: cancel(JOB_ID, pace),
+    "retry": lambda pace: retry(JOB_ID, pace),
+    "letters": lambda pace: letters(None, None, pace),
+    "replay": lambda pace: replay(JOB_ID, pace),
     "delete": lambda pace: delete(JOB_ID, pace),
     "look": lambda pace: look(JOB_ID, pace),
     "result": lambda pace: result(JOB_ID, None, None, pace),
@@ -253,6 +272,9 @@ GOOD = {
     "submit": lambda: answer(202, a_job()),
     "classify": lambda: answer(200, a_classification(("Bird", 0.91))),
     "cancel": lambda: answer(202, a_job()),
+    "retry": lambda: answer(202, a_job()),
+    "letters": lambda: answer(200, {"items": [], "next_cursor": None}),
+    "replay": lambda: answer(202, a_job()),
     "delete": lambda: answer(204),
     "look": lambda: answer(200, a_job()),
     "result": lambda: answer(200, a_classification(("Bird", 0.91))),
@@ -288,6 +310,14 @@ def test_a_picture_goes_with_the_same_idempotency_key_every_time(name: str) -> N
     _, asked = drive(CALLS[name](SURE), LOST, refusal("quota-exceeded", 429, retry_after="0"), GOOD[name]())
 
     assert [request.headers["Idempotency-Key"] for request in asked] == [f'"{KEY}"'] * 3
+
+
+@pytest.mark.parametrize("trouble", [LOST, LATE, refusal("broker-unavailable", 503, retry_after="1")])
+def test_a_replay_of_many_is_sent_once_since_a_second_would_be_for_the_next_ones(
+    trouble: httpx2.Response | Exception,
+) -> None:
+    with pytest.raises((ConnectionFailed, Unavailable)):
+        drive(replay_all(100, None), trouble)
 
 
 def test_pauses_grow_and_chance_halves_them_at_most() -> None:

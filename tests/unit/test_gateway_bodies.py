@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.settings import MAX_SIDE
+from shared.payloads import MAX_SIDE
 from tests.support.gateways import BASE64, PAYLOAD, PICTURE, Gateway, a_gateway
 from tests.support.pictures import a_png
 

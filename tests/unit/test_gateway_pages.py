@@ -56,6 +56,7 @@ def test_every_route_that_reads_a_body_describes_it() -> None:
     assert {path for path, item in app.openapi()["paths"].items() if "requestBody" in item.get("post", {})} == {
         "/predict",
         "/v1/jobs",
+        "/v1/dead-letters/replay",
     }
 
 

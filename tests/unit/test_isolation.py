@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,13 +166,14 @@ def test_one_process_decodes_one_picture_after_the_other() -> None:
 def test_a_picture_that_takes_too_long_costs_its_decoder_and_nothing_else() -> None:
     with Decoder(Limits(seconds=0.2), command=a_program("time.sleep(60)")) as decoder:
         decoder(GOOD)
-        first = process_of(decoder)
+        first, nursery = process_of(decoder), nursery_of(decoder)
 
         with pytest.raises(DecodeTimeout, match=r"longer than 0\.2 s"):
             decoder(EVIL)
 
         assert gone(first)
         assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
+        assert nursery_of(decoder) == nursery
 
 
 def test_what_spins_is_ended_like_what_sleeps() -> None:
@@ -257,26 +260,34 @@ def test_a_picture_that_does_not_even_fit_is_too_much_memory() -> None:
         assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
 
 
-def in_the_middle_of(decoder: Decoder, what: str) -> subprocess.Popen[bytes]:
+def spinning(pid: int) -> bool:
+    """Whether the process has had a tenth of a second of the processor: no decoder has, before its first picture."""
+    return time.clock_gettime((~pid << 3) | 2) > 0.1
+
+
+def in_the_middle_of(decoder: Decoder, what: str) -> threading.Thread:
     """Kill the decoder or its nursery from outside, as soon as a picture keeps the decoder busy."""
     victim = {"decoder": process_of, "nursery": nursery_of}[what](decoder)
     busy = process_of(decoder)
-    program = (
-        "import os, pathlib, sys, time\n"
-        "busy = pathlib.Path(f'/proc/{sys.argv[1]}/wchan')\n"
-        "while 'nanosleep' not in busy.read_text(): time.sleep(0.01)\n"
-        "os.kill(int(sys.argv[2]), 9)\n"
-    )
-    return subprocess.Popen([sys.executable, "-c", program, str(busy), str(victim)])
+
+    def kill() -> None:
+        until(lambda: spinning(busy))
+        os.kill(victim, signal.SIGKILL)
+
+    return threading.Thread(target=kill)
 
 
 @pytest.mark.parametrize("what", ["decoder", "nursery"])
 def test_a_decoder_killed_from_outside_counts_as_too_much_memory(what: str) -> None:
-    with Decoder(command=a_program("time.sleep(60)")) as decoder:
+    with Decoder(command=a_program("while True: pass")) as decoder:
         decoder(GOOD)
-        with in_the_middle_of(decoder, what), pytest.raises(OutOfMemory):
+        killer = in_the_middle_of(decoder, what)
+        killer.start()
+
+        with pytest.raises(OutOfMemory):
             decoder(EVIL)
 
+        killer.join()
         assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
 
 
@@ -298,7 +309,9 @@ def test_a_nursery_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
         nursery = nursery_of(decoder)
         os.kill(nursery, signal.SIGSTOP)
 
-        os.kill(process_of(decoder), signal.SIGKILL)
+        first = process_of(decoder)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: gone(first))
 
         assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
         assert gone(nursery)
@@ -320,6 +333,7 @@ def test_everything_dies_with_the_worker(tmp_path: Path) -> None:
         until(lambda: note.is_file() and note.read_text())
         nursery = int(note.read_text())
         decoder = until(lambda: next(iter(children(nursery)), None))
+        until(lambda: spinning(decoder))
 
         worker.kill()
 
@@ -377,7 +391,7 @@ def test_closing_without_having_decoded_leaves_nothing_either() -> None:
 def test_faults_leave_no_descriptor_behind() -> None:
     with Decoder(Limits(seconds=0.05), command=a_program("time.sleep(60) if b'sleep' in image else os._exit(1)")) as d:
         d(GOOD)
-        before = descriptors()
+        before = descriptors(), descriptors(nursery_of(d))
 
         for _ in range(5):
             with pytest.raises(DecoderCrashed):
@@ -386,7 +400,17 @@ def test_faults_leave_no_descriptor_behind() -> None:
                 d(EVIL + b"sleep")
         d(GOOD)
 
-        assert descriptors() == before
+        assert (descriptors(), descriptors(nursery_of(d))) == before
+
+
+def test_a_program_that_the_worker_starts_inherits_no_way_to_a_decoder() -> None:
+    before = {file.name for file in Path("/proc/self/fd").iterdir()}
+    with Decoder() as decoder:
+        decoder(GOOD)
+        opened = {file.name for file in Path("/proc/self/fd").iterdir()} - before
+
+        assert len(opened) >= 4
+        assert not any(os.get_inheritable(int(number)) for number in opened if Path(f"/proc/self/fd/{number}").exists())
 
 
 def resident(pid: int) -> int:
@@ -499,13 +523,14 @@ decoder.serve = serve_and_forge
 """
 
 
-def test_an_answer_before_the_question_is_never_taken_for_the_next_picture() -> None:
+def test_a_decoder_that_speaks_unasked_is_replaced_before_the_next_picture() -> None:
     with Decoder(command=a_program("return told('true')", before=TWICE)) as decoder:
         assert heard(decoder) == ("true",)
         first = process_of(decoder)
+        until(lambda: decoder._line is not None and not decoder._line.quiet)
 
-        # The forged answer to picture 2 lies in the pipe.
-        assert heard(decoder) == ("true",)
+        # A forged answer to it lies in the pipe.
+        assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
         assert gone(first)
 
 
@@ -565,6 +590,17 @@ def test_without_the_filter_the_limits_still_keep_it_from_opening_anything() -> 
 
     with Decoder(command=unfiltered) as decoder:
         assert heard(decoder) == ()
+
+
+def test_a_decoder_can_be_neither_dumped_nor_traced_nor_given_privileges() -> None:
+    get_dumpable, get_no_new_privileges = 3, 39
+    ask = f"""
+        prctl = ctypes.CDLL(None).prctl
+        return told(prctl({get_dumpable}), prctl({get_no_new_privileges}, 0, 0, 0, 0))
+        """
+
+    with Decoder(command=a_program(ask, before="confinement._filter_calls = lambda: None")) as decoder:
+        assert heard(decoder) == (0, 1)
 
 
 def test_the_attempts_do_succeed_in_this_process() -> None:

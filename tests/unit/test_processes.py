@@ -61,16 +61,17 @@ def test_pauses_double_up_to_ten_seconds() -> None:
     assert lives_of(0, 0, 0, 0, 0, 0) == [1, 2, 4, 8, 10, 10]
 
 
-def test_a_life_of_half_a_minute_makes_the_next_pause_short_again() -> None:
-    assert lives_of(0, 0, 29.9, 30, 0) == [1, 2, 4, 1, 2]
+def test_after_a_life_of_ten_seconds_it_starts_again_at_once_and_the_pauses_begin_anew() -> None:
+    assert lives_of(0, 0, 9.9, 10, 0, 0) == [1, 2, 4, 0, 1, 2]
+    assert lives_of(10, 10, 0) == [0, 0, 1]
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
-def test_a_pause_is_never_shorter_than_the_first_nor_longer_than_the_most(lives_s: list[float]) -> None:
+def test_a_short_life_is_never_without_a_pause_and_none_is_longer_than_the_most(lives_s: list[float]) -> None:
     pause: float | None = None
     for life_s in lives_s:
         pause = Backoff().pause_s(pause, life_s)
-        assert 1 <= pause <= 10
+        assert pause == 0 if life_s >= 10 else 1 <= pause <= 10
 
 
 def test_a_child_starts_when_its_time_has_come_and_not_before() -> None:
@@ -129,6 +130,17 @@ def test_a_child_that_is_killed_starts_again(supervisor: Supervisor) -> None:
     supervisor.watch(lambda: child.process is not None and child.process.pid != first, every_s=0.01)
 
     assert child.status == -signal.SIGKILL
+
+
+def test_a_death_without_a_pause_is_told_as_such() -> None:
+    said: list[str] = []
+    with Supervisor(say=said.append) as supervisor:
+        child = a_child("raise SystemExit(7)", backoff=Backoff(settled_s=0))
+        supervisor.keep([child])
+
+        supervisor.watch(lambda: bool(said), every_s=0.01)
+
+    assert said[0] == "stand-in ended with status 7; it starts again at once"
 
 
 def test_a_death_is_told_with_its_cause_and_the_pause() -> None:
