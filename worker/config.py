@@ -38,7 +38,7 @@ class WorkerSettings(BaseSettings):
         default=10.0, gt=0, le=60, description="Seconds that decoding one picture may take; then its decoder is killed."
     )
     decoder_bytes: int = Field(
-        default=1024**3, ge=128 * 1024**2, description="Most bytes of address space that a decoder may have."
+        default=1024**3, ge=256 * 1024**2, description="Most bytes of address space that a decoder may have."
     )
     job_s: float = Field(
         default=60.0,

@@ -219,7 +219,7 @@ class _Line:
         self._replies = replies
         for number in (handle, requests, replies):
             # They came by the socket: Python 3.11 passes no flag on that would do this on the way.
-            os.set_inheritable(number, False)
+            os.set_inheritable(number, False)  # noqa: FBT003  # takes it by position only
         for number in (requests, replies):
             os.set_blocking(number, False)
 

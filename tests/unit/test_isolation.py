@@ -592,6 +592,20 @@ def test_without_the_filter_the_limits_still_keep_it_from_opening_anything() -> 
         assert heard(decoder) == ()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_for_an_ordinary_user_the_limits_keep_it_from_forking_as_well() -> None:
+    attempts = ATTEMPTS | {"fork": WORSE["fork"]}
+    ordinary = """
+        confinement._filter_calls = lambda: None
+        confine = decoder.confine
+        decoder.confine = lambda most: os.setuid(65534) or confine(most)
+        """
+
+    with Decoder(command=a_program(refusals(attempts), before=ordinary)) as decoder:
+        assert heard(decoder) == ()
+        assert np.array_equal(decoder(GOOD).pixels, in_process(GOOD))
+
+
 def test_a_decoder_can_be_neither_dumped_nor_traced_nor_given_privileges() -> None:
     get_dumpable, get_no_new_privileges = 3, 39
     ask = f"""
