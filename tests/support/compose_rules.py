@@ -124,8 +124,8 @@ MOST_BYTES: Final = 2048 * MIB
 LEAST_BYTES: Final = {
     # Each byte of a body that is held costs about four.
     "gateway": 4 * GatewaySettings.model_fields["max_held_bytes"].default + 128 * MIB,
-    # The largest WebP that is taken: 50 million pixels, 1.1 GB.
-    "worker": 1200 * MIB,
+    # A decoder, and the worker beside it.
+    "worker": WorkerSettings.model_fields["decoder_bytes"].default + 256 * MIB,
 }
 
 CHECKS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -145,14 +145,14 @@ CHECKS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The health checks as they were seen to fail, and to pass."""
 
-SLOWEST_PICTURE_S: Final = 25
-"""What a worker may be at when it is told to stop, on a machine that is slow and busy."""
+LEAVING_S: Final = 4
+"""What a worker takes to leave, after the job at hand has ended or was given back."""
 
 DRAINS_S: Final = {
     # A second of writes, and whatever a slow disk makes of it.
     "redis": 20,
     "gateway": GatewaySettings.model_fields["drain_s"].default,
-    "worker": WorkerSettings.model_fields["budget_s"].default + SLOWEST_PICTURE_S,
+    "worker": WorkerSettings.model_fields["drain_s"].default + LEAVING_S,
 }
 """How long a service may take to end what it has begun."""
 
