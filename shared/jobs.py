@@ -127,7 +127,7 @@ class Failure:
     limit: int | None = None
     actual: int | None = None
     dead: bool = False
-    """Whether it is for somebody to look at: then the job becomes a dead letter."""
+    """Whether it makes the job a dead letter. The store does not give it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -319,7 +319,7 @@ class MemoryStore:
     def _settled(self, claim: Claim, outcome: Outcome) -> bool:
         record = self._held(claim)
         if record is None:
-            return False
+            return self._said(claim, outcome)
         if record.job.cancel_requested:
             self._end(record, JobState.CANCELED)
             return False
@@ -337,8 +337,16 @@ class MemoryStore:
                 self._fail(record, replace(outcome.failure, dead=True))
         return True
 
+    def _said(self, claim: Claim, outcome: Outcome) -> bool:
+        # Whether this attempt said so before: its first answer may have been lost.
+        record = self._records.get(claim.spec.id)
+        if record is None or record.token != claim.token:
+            return False
+        ending = JobState.SUCCEEDED if isinstance(outcome, Answer) else JobState.FAILED
+        return record.job.state is ending or (record.job.state is JobState.QUEUED and record.set_back == claim.token)
+
     def _fail(self, record: _Record, failure: Failure) -> None:
-        record.job = replace(record.job, failure=failure)
+        record.job = replace(record.job, failure=replace(failure, dead=False))
         record.dead = failure.dead
         self._end(record, JobState.FAILED)
 
@@ -357,6 +365,7 @@ class MemoryStore:
             for record in canceled:
                 self._end(record, JobState.CANCELED)
             for record in crashed:
+                record.token = None
                 self._fail(record, CRASHED)
             for record in taken_back:
                 self._wait(record, self._now_us())

@@ -6,6 +6,7 @@ from shared.adapters.connections import ServerTooOld, refuse_old_server
 from shared.settings import SettingsError, SharedSettings, read
 from worker.app import create_app, run
 from worker.config import WorkerSettings
+from worker.first import below_the_first
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     except (SettingsError, ServerTooOld) as error:
         sys.stderr.write(f"darkroom worker: {error}\n")
         sys.exit(2)
-    run(create_app(settings, shared))
+    below_the_first(lambda: run(create_app(settings, shared)))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ import os
 import secrets
 import signal
 import socket
+import struct
 import threading
 import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from celery import Celery, signals
@@ -27,7 +28,7 @@ from worker import acknowledging, isolation, reconnecting
 from worker.classify import classify, warm_up
 from worker.config import WorkerSettings
 from worker.drain import Budget, Drain
-from worker.isolation import Decoder, Limits
+from worker.isolation import Decoder, DecoderUnavailable, Limits
 from worker.presence import Presence, resident_bytes
 from worker.sessions import InferenceSession
 from worker.sessions.mock import MockSession
@@ -53,6 +54,8 @@ _LEAVE_S: Final = 4.0
 """What Celery gets to leave in after its processes have ended their jobs, in seconds."""
 
 _PATIENCE_S: Final = 600.0
+_HASTE_S: Final = 0.5
+_MOMENT: Final = struct.Struct("=d")
 
 
 def broker_url(redis_url: str) -> str:
@@ -62,18 +65,24 @@ def broker_url(redis_url: str) -> str:
 
 
 class Stopping:
-    """Whether the worker was told to stop: said by Celery's own process, known to all that it forked."""
+    """When the worker was told to stop: said by Celery's own process, known to all that it forked."""
 
     def __init__(self) -> None:
-        self._flag = mmap.mmap(-1, 1)
+        self._since = mmap.mmap(-1, _MOMENT.size)
+
+    def since(self) -> float | None:
+        """When, by `time.monotonic`, which is the same in all of them; None if it was not."""
+        (since,) = _MOMENT.unpack(self._since[:])
+        return since or None
 
     def __call__(self) -> bool:
         """Whether it was."""
-        return self._flag[0] != 0
+        return self.since() is not None
 
     def say(self) -> None:
         """From now on it is."""
-        self._flag[0] = 1
+        if not self():
+            self._since[:] = _MOMENT.pack(time.monotonic())
 
 
 class Process:
@@ -105,14 +114,14 @@ class Process:
         watch = Watch(
             progress,
             store=store,
-            bounds=Bounds(job_s=settings.job_s, drain_s=settings.drain_s, stopping=stopping),
+            bounds=Bounds(job_s=settings.job_s, drain_s=settings.drain_s, stopping_since=stopping.since),
             exits=Exits(end=_end, replace=self._replace),
         )
         self.presence = Presence(
             beat=lambda: store.beat(self.report(), progress.claim),
             retire=lambda: store.retire(self.id),
             look=lambda unheard: watch.look(unheard=unheard, now=time.monotonic()),
-            every_s=settings.beat_s,
+            every_s=lambda: min(settings.beat_s, _HASTE_S) if stopping() else settings.beat_s,
             file=settings.beat_file,
         )
         self._stopped = threading.Event()
@@ -149,9 +158,15 @@ class Process:
         )
 
 
-def _end() -> None:
+def _end() -> NoReturn:
     # Nothing of this process can be relied on any more, so nothing of it may run.
     os._exit(os.EX_SOFTWARE)
+
+
+def _start_over() -> NoReturn:
+    # Not at once: what is wrong may take a while to pass, and starting is dear.
+    time.sleep(1)
+    _end()
 
 
 def _say(claim: Claim, outcome: Outcome, counted: bool) -> None:  # noqa: FBT001 - called by position, by the drain
@@ -197,6 +212,10 @@ def create_app(
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
         worker_redirect_stdouts=False,
+        # Nobody steers workers through Redis, and what it would write there a full one refuses.
+        worker_enable_remote_control=False,
+        # A process starts its decoder, on a busy machine and twice if need be, before it says that it is there.
+        worker_proc_alive_timeout=120,
         # The outermost net, for a process that not even its own watch can end.
         task_time_limit=settings.budget_s + settings.job_s + _PATIENCE_S + 60,
     )
@@ -205,17 +224,31 @@ def create_app(
     parent = os.getpid()
 
     def drain() -> int:
-        return processes[0].drain()
+        try:
+            return processes[0].drain()
+        except DecoderUnavailable:
+            # Other workers can do what this one cannot. The lease of the job at hand ends by itself.
+            log.exception("no_decoder")
+            return _start_over()
 
     register(app, drain)
 
     def start(**_: Any) -> None:
         telemetry.configure()
         setproctitle("darkroom worker")
-        processes.append(
-            Process(redis_url=shared.redis_url, settings=settings, decoder=decoder, stopping=stopping, parent=parent)
-        )
-        processes[0].start()
+        # Said to all processes of a group it means the same as to the first one.
+        signal.signal(signal.SIGTERM, lambda *_: stopping.say())
+        try:
+            processes.append(
+                Process(
+                    redis_url=shared.redis_url, settings=settings, decoder=decoder, stopping=stopping, parent=parent
+                )
+            )
+            processes[0].start()
+        except Exception:
+            # Celery would go on with it, and it would hear bells and do nothing.
+            log.exception("process_not_started")
+            _start_over()
 
     def stop(**_: Any) -> None:
         processes[0].stop()
@@ -223,7 +256,7 @@ def create_app(
     def leave(**_: Any) -> None:
         stopping.say()
         # Celery's own leaving can hang on a line that does not answer.
-        last = threading.Timer(settings.drain_s + _LEAVE_S, os._exit, [os.EX_TEMPFAIL])
+        last = threading.Timer(settings.drain_s + settings.beat_s + _LEAVE_S, os._exit, [os.EX_TEMPFAIL])
         last.daemon = True
         last.start()
 

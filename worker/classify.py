@@ -23,7 +23,7 @@ from shared.errors import (
 from shared.jobs import Answer, Claim, Failure, Outcome, Setback, Timings
 from shared.payloads import decode_base64
 from worker.decoding import decode
-from worker.isolation import Decoded
+from worker.isolation import Decoded, DecoderUnavailable
 from worker.preprocessing import Mode, preprocess, standardise
 from worker.sessions import InferenceSession
 
@@ -57,9 +57,14 @@ def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArr
 
 
 def classify(claim: Claim, session: InferenceSession, decoder: Decode) -> Outcome:
-    """Work on a job. Whatever goes wrong is a Failure or a Setback; nothing but a KeyboardInterrupt is raised."""
+    """Work on a job. Whatever goes wrong with it is a Failure or a Setback.
+
+    Raises: DecoderUnavailable, the worker's own trouble.
+    """
     try:
         return _answer(claim, session, decoder)
+    except DecoderUnavailable:
+        raise
     except DarkroomError as error:
         return _outcome(error)
     except MemoryError:

@@ -43,11 +43,12 @@ class WorkerSettings(BaseSettings):
     job_s: float = Field(
         default=60.0,
         gt=0,
-        description="Seconds that one job may keep its worker process; then the process ends, and is replaced.",
+        description="Seconds that one job may keep its worker process; then the process ends, and is replaced. Well "
+        "above `DARKROOM_WORKER_DECODE_S`.",
     )
     drain_s: float = Field(
-        default=25.0,
+        default=20.0,
         ge=0,
-        le=25,
+        le=20,
         description="Seconds that the job at hand gets once the worker is told to stop; then it waits for another.",
     )

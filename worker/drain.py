@@ -33,6 +33,8 @@ class Progress:
     """The job at hand."""
     since: float | None = None
     """When work on it began, by `time.monotonic`; None while nothing is being classified."""
+    drains: int = 0
+    """How many bells were heard."""
 
     def done(self, work_ms: float) -> None:
         """Count a job that kept the worker busy for `work_ms`."""
@@ -83,6 +85,7 @@ class Drain:
         Raises: BrokerUnavailable when the store is away for longer than `patience_s`.
         """
         self.progress.busy = True
+        self.progress.drains += 1
         try:
             return self._run()
         finally:
@@ -109,7 +112,7 @@ class Drain:
             more = worked < self._budget.jobs and time.monotonic() < end and not self._budget.stopping()
             finish = partial(self._store.finish, self._worker, claim, outcome, then_claim=more)
             counted, following = self._insist(finish)
-            self.progress.claim = None
+            self.progress.claim = following
             self.progress.done((time.perf_counter() - started) * 1000)
             self._ended(claim, outcome, counted)
             if not more:

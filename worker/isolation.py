@@ -32,6 +32,15 @@ COMMAND: Final = (sys.executable, "-m", "worker.decoder")
 """Starts the decoder's program; two numbers are added to it."""
 
 _ROOT: Final = Path(__file__).parents[1]
+_ENVIRONMENT: Final = MappingProxyType(
+    {
+        # Nothing of the worker's. With none at all there would be no room for the process's title.
+        "LC_ALL": "C.UTF-8",
+        # Each thread that NumPy's libraries start takes 41 MB of address space, and there is one for each core.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+)
 _START_S: Final = 20.0
 _END_S: Final = 5.0
 _EXIT_S: Final = 1.0
@@ -312,15 +321,17 @@ class _Nursery:
     """The process that forks decoders, one at a time."""
 
     def __init__(self, command: Sequence[str], address_space: int) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise DecoderUnavailable(f"There is no way to a decoder: {error.strerror}.") from error
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # a program of ours
                     [*command, str(theirs.fileno()), str(address_space)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    # Nothing of the worker's. With none at all there would be no room for the process's title.
-                    env={"LC_ALL": "C.UTF-8"},
+                    env=_ENVIRONMENT,
                     cwd=_ROOT,
                     pass_fds=[theirs.fileno()],
                     # Away from signals that a terminal sends to all.
@@ -345,6 +356,8 @@ class _Nursery:
         except OSError:
             return None
         if len(descriptors) != _DESCRIPTORS:
+            for number in descriptors:
+                os.close(number)
             return None
         line = _Line(*descriptors)
         if line.greeted(_START_S):
@@ -380,6 +393,6 @@ def _wait(end: float, readable: int, *, writable: int | None = None) -> None:
     poll.register(readable, select.POLLIN)
     if writable is not None:
         poll.register(writable, select.POLLOUT)
-    left = end - time.monotonic()
-    if left <= 0 or not poll.poll(left * 1000):
+    # What is there already counts, even if this process was held up until after the end.
+    if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
         raise TimeoutError

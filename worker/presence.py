@@ -34,7 +34,7 @@ class Presence:
         beat: Callable[[], bool],
         retire: Callable[[], None],
         look: Callable[[bool], None],
-        every_s: float,
+        every_s: Callable[[], float],
         file: Path | None = None,
     ) -> None:
         self._beat = beat
@@ -71,5 +71,8 @@ class Presence:
                 log.warning("beat failed", error=error.code)
             except OSError as error:
                 log.warning("beat file failed", error=error.strerror)
+            except Exception:
+                # Without this thread the worker would lose its lease, and nobody would look after it.
+                log.exception("beat broke")
             self._look(unheard)
-            self._stopped.wait(self._every_s)
+            self._stopped.wait(self._every_s())

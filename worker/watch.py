@@ -11,18 +11,24 @@ from shared.store import WorkStore
 from worker.drain import Progress
 
 DEAF_S: Final = 10.0
-"""Bells that hang for so long beside an idle worker will not be heard by it any more."""
+"""Bells that hang for so long beside an idle worker will not be heard by it any more,"""
+
+DEAF_LOOKS: Final = 5
+"""if it was looked at so often meanwhile,"""
+
+GAP_S: Final = 12.0
+"""and never after so long a gap: then it was this process that was held up."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Most seconds that one job may take, and that the job at hand gets once the worker is `stopping`."""
+    """Most seconds that one job may take, and that the job at hand gets once the worker is told to stop."""
 
     job_s: float
     drain_s: float
-    stopping: Callable[[], bool]
+    stopping_since: Callable[[], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +47,8 @@ class Watch:
         self._store = store
         self._bounds = bounds
         self._exits = exits
-        self._unheard_since: float | None = None
-        self._stopping_since: float | None = None
+        self._unheard: list[float] = []
+        self._drains = 0
 
     def look(self, *, unheard: bool, now: float) -> None:
         """See whether the process can go on.
@@ -61,12 +67,8 @@ class Watch:
             self._exits.end()
 
     def _look_for_the_end(self, now: float) -> None:
-        if not self._bounds.stopping():
-            return
-        if self._stopping_since is None:
-            self._stopping_since = now
-        claim = self._progress.claim
-        if claim is not None and now - self._stopping_since >= self._bounds.drain_s:
+        since, claim = self._bounds.stopping_since(), self._progress.claim
+        if since is not None and claim is not None and now - since >= self._bounds.drain_s:
             log.warning("job_given_back", job_id=claim.spec.id, attempt=claim.attempt)
             try:
                 self._store.give_back(claim)
@@ -75,10 +77,15 @@ class Watch:
             self._exits.end()
 
     def _look_for_deafness(self, now: float, *, unheard: bool) -> None:
-        if not unheard or self._progress.busy or self._bounds.stopping():
-            self._unheard_since = None
-        elif self._unheard_since is None:
-            self._unheard_since = now
-        elif now - self._unheard_since >= DEAF_S:
-            log.error("worker_deaf", seconds=round(now - self._unheard_since, 1))
+        progress = self._progress
+        hears = not unheard or progress.busy or progress.drains != self._drains
+        self._drains = progress.drains
+        if hears or self._bounds.stopping_since() is not None:
+            self._unheard = []
+            return
+        if self._unheard and now - self._unheard[-1] > GAP_S:
+            self._unheard = []
+        self._unheard.append(now)
+        if len(self._unheard) > DEAF_LOOKS and now - self._unheard[0] >= DEAF_S:
+            log.error("worker_deaf", seconds=round(now - self._unheard[0], 1))
             self._exits.replace()

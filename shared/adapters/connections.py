@@ -16,6 +16,9 @@ from redis.retry import Retry
 
 from shared.errors import BrokerUnavailable, StorageFull
 
+FullError = OutOfMemoryError
+"""What a full Redis says to a command that needs memory, for the one other place that speaks to it."""
+
 OLDEST: Final = (6, 2)
 """The oldest server that Celery's transport and our scripts run on."""
 

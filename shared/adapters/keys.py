@@ -11,6 +11,7 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:deadlines          zset    the same ids by the end of their time there; as long as they wait or pause
     darkroom:leases             zset    ids being worked on, by the end of their lease; as long as they run
     darkroom:slot:<worker>      string  "number id" of its latest claim, so that asking twice claims once; `SLOT_TTL_S`
+    darkroom:kept               zset    ids of pictures kept after the end, by when they go; until then
     darkroom:once:<owner>:<key> string  "id fingerprint" of the job that first came with an idempotency key; `ONCE_S`
     darkroom:jobs:<owner>       zset    an owner's ids by number, for lists; an id goes with its tombstone
     darkroom:dead               zset    ids of dead letters by number; an id goes with its retry, or its tombstone
@@ -42,6 +43,7 @@ SLOT: Final = "darkroom:slot:"
 ONCE: Final = "darkroom:once:"
 JOBS: Final = "darkroom:jobs:"
 DEAD: Final = "darkroom:dead"
+KEPT: Final = "darkroom:kept"
 ENDS: Final = "darkroom:ends"
 COUNTS: Final = "darkroom:counts"
 NUMBER: Final = "darkroom:number"
@@ -62,6 +64,9 @@ OUTAGE_MS: Final = LEASE_MS // 2
 
 DEFAULT_TTL_MS: Final = 3_600_000
 """Of a record that an older version wrote, which does not tell how long its job may wait."""
+
+MOST_ROOM: Final = 16
+"""Pictures of ended jobs that make way for a new job in a full Redis."""
 
 MOST_REAPED: Final = 200
 """So many jobs of a kind one script looks after at most, so that it holds up all others only for a moment."""
@@ -88,7 +93,7 @@ AGAIN: Final = b"again"
 """What a claim answers that met more expired jobs than that: ask again."""
 
 # A full Redis refuses a script's writes that need memory, unless one that needs none went before. Ending jobs is what
-# makes room, so every script but the one that takes new jobs begins like this.
+# makes room, so every script but those that take new jobs begins like this.
 _ALLOWED: Final = """
 redis.call('UNLINK', 'darkroom:nothing')
 """
@@ -162,6 +167,7 @@ local function close(id, now, state, field, value, dead)
     redis.call('UNLINK', '{PICTURE}' .. id)
   else
     redis.call('PEXPIRE', '{PICTURE}' .. id, keep_ms)
+    redis.call('ZADD', '{KEPT}', text(now + keep_ms * 1000), id)
   end
   redis.call('ZREM', '{LEASES}', id)
   if dead then redis.call('ZADD', '{DEAD}', h[4], id) end
@@ -260,16 +266,14 @@ if redis.call('EXISTS', record) == 0 then
   return {{text(now), redis.call('ZRANK', '{QUEUE}', id)}}
 end
 -- Said again after a lost answer: the picture must stay as long as the first one would have, and no longer.
-local h = redis.call('HMGET', record, 'created_us', 'state', 'finished_us', 'retry_keep_ms', 'retried_as')
+local h = redis.call('HMGET', record, 'created_us', 'state')
+local until_us = redis.call('ZSCORE', '{KEPT}', id)
 if h[2] == 'queued' or h[2] == 'running' then
   redis.call('PERSIST', picture)
+elseif until_us and tonumber(until_us) > now then
+  redis.call('PEXPIRE', picture, text(math.ceil((until_us - now) / 1000)))
 else
-  local keep_ms = h[3] / 1000 + h[4] - now / 1000
-  if h[2] == 'succeeded' or h[5] or keep_ms <= 0 then
-    redis.call('UNLINK', picture)
-  else
-    redis.call('PEXPIRE', picture, text(math.ceil(keep_ms)))
-  end
+  redis.call('UNLINK', picture)
 end
 return {{h[1], redis.call('ZRANK', '{QUEUE}', id)}}
 """
@@ -293,6 +297,7 @@ if redis.call('EXISTS', '{PICTURE}' .. old) == 0 then return {{'{NO_PICTURE.deco
 local now = clock()
 admit(id, owner, now, ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[11]))
 redis.call('RENAME', '{PICTURE}' .. old, '{PICTURE}' .. id)
+redis.call('ZREM', '{KEPT}', old)
 redis.call('PERSIST', '{PICTURE}' .. id)
 redis.call('HSET', '{JOB}' .. old, 'retried_as', id)
 redis.call('ZREM', '{DEAD}', old)
@@ -410,6 +415,7 @@ if h[1] ~= 'running' then
   redis.call('UNLINK', '{JOB}' .. id, '{PICTURE}' .. id)
   redis.call('ZREM', '{JOBS}' .. owner, id)
   redis.call('ZREM', '{DEAD}', id)
+  redis.call('ZREM', '{KEPT}', id)
   redis.call('ZREM', '{ENDS}', owner .. ' ' .. id)
   redis.call('PUBLISH', '{ENDED}', id)
 end
@@ -475,6 +481,8 @@ for _, id in ipairs(over('{LEASES}')) do
     take_back(id, now, 0)
     taken_back = taken_back + 1
   else
+    -- Its worker may be late, and must not take this end for its own.
+    redis.call('HDEL', '{JOB}' .. id, 'token')
     close(id, now, 'failed', 'failure', ARGV[2], true)
     crashed = crashed + 1
   end
@@ -500,6 +508,7 @@ for _, tomb in ipairs(buried) do
   redis.call('ZREM', '{JOBS}' .. owner, id)
   redis.call('ZREM', '{DEAD}', id)
 end
+redis.call('ZREMRANGEBYSCORE', '{KEPT}', '-inf', text(now))
 redis.call('ZREMRANGEBYSCORE', '{WORKERS}', '-inf', text(now - {WORKER_TTL_S} * 1000000))
 ring(ARGV[1])
 local more = 0
@@ -510,6 +519,13 @@ end
 return {{taken_back, crashed, canceled, expired, due, more}}
 """
 )
+
+MAKE_ROOM: Final = f"""
+-- Erases the pictures that would go next of those that are kept for a retry. Answers how many.
+local kept = redis.call('ZPOPMIN', '{KEPT}', {MOST_ROOM})
+for i = 1, #kept, 2 do redis.call('DEL', '{PICTURE}' .. kept[i]) end
+return #kept / 2
+"""
 
 RETIRE: Final = f"""
 -- ARGV: worker.

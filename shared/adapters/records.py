@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, Final
 
 from shared.jobs import Answer, Failure, Job, JobSpec, JobState, Priority, Timings
 from shared.store import Reaped, WorkerReport
+
+_LATER: Final = {field.name: field.default for field in fields(JobSpec) if field.name in {"retry_of", "retry_keep_ms"}}
+"""What the first versions did not know, and could not read."""
+
+
+def _known(kind: type[Any], data: bytes) -> dict[str, Any]:
+    """The fields of `kind` that the JSON has; what a later version added is left out."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in json.loads(data).items() if name in names}
 
 
 def _dumps(value: Mapping[str, object]) -> bytes:
@@ -14,15 +23,16 @@ def _dumps(value: Mapping[str, object]) -> bytes:
 
 
 def dump_spec(spec: JobSpec) -> bytes:
-    """The spec as JSON."""
-    return _dumps(asdict(spec))
+    """The spec as JSON, without what every version takes for granted."""
+    given = {name: value for name, value in asdict(spec).items() if name not in _LATER or value != _LATER[name]}
+    return _dumps(given)
 
 
 def load_spec(data: bytes) -> JobSpec:
     """The spec that `dump_spec` wrote."""
-    fields = json.loads(data)
-    fields["priority"] = Priority(fields["priority"])
-    return JobSpec(**fields)
+    known = _known(JobSpec, data)
+    known["priority"] = Priority(known["priority"])
+    return JobSpec(**known)
 
 
 def dump_answer(answer: Answer) -> bytes:
@@ -31,8 +41,8 @@ def dump_answer(answer: Answer) -> bytes:
 
 
 def dump_failure(failure: Failure) -> bytes:
-    """The failure as JSON."""
-    return _dumps(asdict(failure))
+    """The failure as JSON. That it is a dead letter stands elsewhere."""
+    return _dumps({name: value for name, value in asdict(failure).items() if name != "dead"})
 
 
 def load_reaped(row: list[int] | None) -> Reaped:
@@ -50,14 +60,14 @@ def dump_report(report: WorkerReport) -> bytes:
 
 def load_report(data: bytes) -> WorkerReport:
     """The report that `dump_report` wrote."""
-    return WorkerReport(**json.loads(data))
+    return WorkerReport(**_known(WorkerReport, data))
 
 
 def _answer(data: bytes | None) -> Answer | None:
     if data is None:
         return None
-    fields: dict[str, Any] = json.loads(data)
-    return Answer(scores=tuple(fields["scores"]), timings=Timings(**fields["timings"]))
+    told: dict[str, Any] = json.loads(data)
+    return Answer(scores=tuple(told["scores"]), timings=Timings(**told["timings"]))
 
 
 def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
@@ -80,6 +90,6 @@ def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
         retried_as=record[b"retried_as"].decode() if b"retried_as" in record else None,
         due_us=moment(b"due_us"),
         answer=_answer(record.get(b"answer")),
-        failure=None if failure is None else Failure(**json.loads(failure)),
+        failure=None if failure is None else Failure(**_known(Failure, failure)),
         position=position if state is JobState.QUEUED else None,
     )

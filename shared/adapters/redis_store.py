@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from shared.adapters import keys
 from shared.adapters.connections import for_gateway, for_listening, in_time, translated
 from shared.adapters.records import dump_failure, dump_spec, load_job, load_reaped, load_report
-from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
+from shared.errors import BrokerUnavailable, IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
 from shared.store import CRASHED, WORKER_TTL_S, Once, Overview, Page, Reaped, WorkerSighting
+
+_QUIET_S: Final = 3.0
+"""A line that has told of no end for so long is asked whether it lives, and has as long to answer."""
 
 _STRIDE: Final = 200
 _MOST_SEEN: Final = 2000
@@ -30,6 +33,7 @@ class RedisJobStore:
         self._delete = client.register_script(keys.DELETE)
         self._retry = client.register_script(keys.RETRY)
         self._reap = client.register_script(keys.REAP)
+        self._make_room = client.register_script(keys.MAKE_ROOM)
 
     @classmethod
     def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
@@ -44,9 +48,12 @@ class RedisJobStore:
         ]
         async with in_time():
             try:
-                answer = await self._keep(spec, image, args, taught=True)
-            except NoScriptError:
-                answer = await self._keep(spec, image, args, taught=False)
+                answer = await self._keep(spec, image, args)
+            except OutOfMemoryError:
+                # Pictures that are kept for a retry never cost a new job its place.
+                if not await self._make_room():
+                    raise
+                answer = await self._keep(spec, image, args)
         if answer == [keys.REUSED]:
             raise IdempotencyKeyReused("The idempotency key came before, with another request.")
         if answer[0] == keys.FIRST:
@@ -62,9 +69,16 @@ class RedisJobStore:
         except JobNotFound:
             raise JobExpired("The job that this idempotency key stands for is gone.") from None
 
-    async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
+    async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
+        try:
+            return await self._said(spec, image, args, taught=True)
+        except NoScriptError:
+            return await self._said(spec, image, args, taught=False)
+
+    async def _said(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
+        # NX: said again, the picture of a job that waits must not get a time to live.
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=keys.UNADMITTED_MS)
+        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=keys.UNADMITTED_MS, nx=True)
         if taught:
             pipeline.evalsha(self._enqueue.sha, 0, *args)
         else:
@@ -107,8 +121,17 @@ class RedisJobStore:
         with translated():
             async with self._listener.pubsub(ignore_subscribe_messages=True) as subscription:
                 await subscription.subscribe(keys.ENDED)
-                async for message in subscription.listen():
-                    yield message["data"].decode()
+                asked = False
+                while True:
+                    message = await subscription.get_message(timeout=_QUIET_S)
+                    if message is None and asked:
+                        raise BrokerUnavailable("The line that tells of jobs' ends is dead.")
+                    if message is None:
+                        # Nothing ended, or nothing comes through any more: a line can die without a word.
+                        await subscription.ping()
+                    elif message["type"] == "message":
+                        yield message["data"].decode()
+                    asked = message is None
 
     async def cancel(self, job_id: str, owner: str) -> Job:
         """See `JobStore.cancel`."""

@@ -186,6 +186,27 @@ async def test_the_first_write_wins(both: Both) -> None:
     assert seen.answer == an_answer(1.0, 0.0, 0.0, 0.0)
 
 
+async def test_an_answer_said_twice_by_the_same_attempt_counts_both_times_and_is_one(both: Both) -> None:
+    job, claim = await both.running()
+
+    said = [both.work.finish("w1", claim, an_answer(), then_claim=False) for _ in range(2)]
+
+    assert said == [(True, None), (True, None)]
+    assert (await both.jobs.overview()).jobs[JobState.SUCCEEDED] == 1
+    assert (await both.now(job)).answer == an_answer()
+
+
+async def test_what_a_lost_worker_says_after_the_job_was_given_up_does_not_count(both: Both) -> None:
+    job, claim = await both.running(max_attempts=1)
+    both.lease_ends(job)
+    await both.reap()
+
+    counted, _ = both.work.finish("w1", claim, a_failure(), then_claim=False)
+
+    assert not counted
+    assert (await both.now(job)).failure == replace(CRASHED, dead=False)
+
+
 async def test_an_attempt_with_another_token_ends_nothing(both: Both) -> None:
     job, claim = await both.running()
     stale = replace(claim, token="somebody else's")
@@ -534,7 +555,8 @@ async def test_a_setback_pauses_the_job_and_another_one_ends_it(both: Both) -> N
     assert again.attempt == 2
     both.work.finish("w1", again, setback, then_claim=False)
     ended = await both.now(job)
-    assert (ended.state, ended.failure) == (JobState.FAILED, replace(a_failure(), dead=True))
+    assert (ended.state, ended.failure) == (JobState.FAILED, a_failure())
+    assert (await both.jobs.dead_letter(job.id)).id == job.id
 
 
 async def test_a_pause_is_none_of_the_time_that_a_job_may_wait(both: Both) -> None:
@@ -549,8 +571,9 @@ async def test_a_setback_said_twice_is_one(both: Both) -> None:
     setback = Setback(failure=a_failure(), repeats=2)
     both.work.finish("w1", claim, setback, then_claim=False)
 
-    both.work.finish("w1", claim, setback, then_claim=False)
+    counted, _ = both.work.finish("w1", claim, setback, then_claim=False)
 
+    assert counted
     assert (await both.now(job)).state is JobState.QUEUED
     assert (await both.resumed()).attempt == 2
 
@@ -599,7 +622,7 @@ async def test_a_job_that_loses_worker_after_worker_fails_and_is_a_dead_letter(b
 
     ended = await both.now(job)
     assert (reaped.crashed, reaped.taken_back) == (1, 0)
-    assert (ended.state, ended.attempt, ended.failure) == (JobState.FAILED, 3, CRASHED)
+    assert (ended.state, ended.attempt, ended.failure) == (JobState.FAILED, 3, replace(CRASHED, dead=False))
     assert (await both.jobs.dead_letter(job.id)).id == job.id
     assert [letter.id for letter in (await both.jobs.dead_letters()).jobs] == [job.id]
 

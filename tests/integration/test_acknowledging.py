@@ -14,7 +14,7 @@ from worker import acknowledging
 def test_a_message_whose_acknowledgement_failed_keeps_no_place(
     empty_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, repaired: bool
 ) -> None:
-    monkeypatch.setattr(transport.Channel, "QoS", transport.QoS)
+    monkeypatch.setattr(transport.Transport, "Channel", transport.Channel)
     if repaired:
         acknowledging.install()
 

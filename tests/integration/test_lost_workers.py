@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ async def in_state(store: RedisJobStore, job: Job, *states: JobState, attempt: i
     found = await eventually(there, seconds=40, what=f"the job to be {' or '.join(states)}")
     assert found is not None
     return found
+
+
+async def idle(store: RedisJobStore) -> None:
+    """Wait until the one worker has done its one job and lingers no more: then it needs a bell."""
+
+    async def is_idle() -> bool:
+        (seen,) = (await store.overview()).workers
+        return (seen.report.state, seen.report.jobs_done) == ("idle", 1)
+
+    await eventually(is_idle, what="the worker to be idle")
 
 
 async def test_the_job_of_a_killed_process_is_done_by_the_next_one(
@@ -91,13 +102,7 @@ async def test_a_worker_whose_celery_hangs_replaces_itself(
 ) -> None:
     with running(a_hostile_worker(server, tmp_path / "log")) as worker:
         await in_state(store, await store.enqueue(a_spec(), poisoned("nothing")), JobState.SUCCEEDED)
-
-        async def idle() -> bool:
-            # While it lingers it needs no bell, nor whoever hears them.
-            (seen,) = (await store.overview()).workers
-            return (seen.report.state, seen.report.jobs_done) == ("idle", 1)
-
-        await eventually(idle, what="the worker to be idle")
+        await idle(store)
         os.kill(worker.pid, signal.SIGSTOP)
 
         job = await store.enqueue(a_spec(), poisoned("nothing"))
@@ -105,3 +110,42 @@ async def test_a_worker_whose_celery_hangs_replaces_itself(
         assert await asyncio.to_thread(worker.process.wait, 40) == -signal.SIGKILL
         assert "worker_deaf" in worker.said()
         assert (await store.get(job.id, job.spec.owner)).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("started", ["before", "after"])
+async def test_a_full_redis_is_worked_empty(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path, started: str
+) -> None:
+    with ExitStack() as opened, server.client() as client:
+        if started == "before":
+            opened.enter_context(running(a_hostile_worker(server, tmp_path / "log")))
+            await in_state(store, await store.enqueue(a_spec(), poisoned("nothing")), JobState.SUCCEEDED)
+            await idle(store)
+        jobs = [await store.enqueue(a_spec(), poisoned("nothing")) for _ in range(30)]
+        client.config_set("maxmemory", 1)
+        try:
+            if started == "after":
+                opened.enter_context(running(a_hostile_worker(server, tmp_path / "log")))
+
+            for job in jobs:
+                await in_state(store, job, JobState.SUCCEEDED, attempt=1)
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+async def test_a_worker_that_cannot_start_a_decoder_takes_no_bells(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    job = await store.enqueue(a_spec(), poisoned("nothing"))
+    worker = Program("tests.support.worker_without_decoder", tmp_path / "log", environment(server.url))
+    with running(worker):
+        await eventually(lambda: tried(worker), seconds=40, what="a second try to start")
+
+        now = await store.get(job.id, job.spec.owner)
+
+    assert (now.state, now.attempt) == (JobState.QUEUED, 0)
+    assert (await store.overview()).workers == ()
+
+
+async def tried(worker: Program) -> bool:
+    return worker.said().count("process_not_started") > 1

@@ -1,6 +1,7 @@
 """What only Redis can do to a store: lose an answer on the line, forget its scripts, fill up, freeze, go away."""
 
 import asyncio
+import json
 import signal
 import threading
 import time
@@ -16,8 +17,8 @@ from shared.adapters import keys
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
-from shared.errors import BrokerUnavailable, IdempotencyKeyReused, JobExpired, JobNotFound, StorageFull
-from shared.jobs import Claim, JobState, Outcome
+from shared.errors import BrokerUnavailable, IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, StorageFull
+from shared.jobs import Claim, Failure, JobState, Outcome
 from shared.store import Once
 from tests.support.jobs import PICTURE, a_report, a_spec, an_answer
 from tests.support.redis_server import RedisServer
@@ -560,3 +561,64 @@ async def test_what_has_lost_its_record_does_not_stop_the_reaper(empty_redis: Re
 
         assert not client.exists(keys.LEASES, keys.PAUSING, keys.DEADLINES, keys.WAITING)
     assert (await jobs.get(job.id, "anonymous")).state is JobState.EXPIRED
+
+
+async def test_pictures_kept_for_a_retry_make_way_for_new_jobs_in_a_full_redis(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    picture = b"x" * 1_000_000
+    old = [await jobs.enqueue(a_spec(), picture) for _ in range(20)]
+    for job in old:
+        await jobs.cancel(job.id, "anonymous")
+    with empty_redis.client() as client:
+        try:
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 500_000)
+
+            fresh = [await jobs.enqueue(a_spec(), picture) for _ in range(10)]
+        finally:
+            client.config_set("maxmemory", 0)
+
+        assert all([(await jobs.get(job.id, "anonymous")).state is JobState.QUEUED for job in fresh])
+        assert 0 < client.zcard(keys.KEPT) < 20
+    with pytest.raises(InputGone):
+        await jobs.retry(old[0].id, "anonymous", a_spec())
+    assert (await jobs.retry(old[-1].id, "anonymous", a_spec())).state is JobState.QUEUED
+
+
+async def test_an_enqueueing_that_is_repeated_and_breaks_gives_a_waiting_picture_no_end(
+    empty_redis: RedisServer, jobs: RedisJobStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    with empty_redis.client() as client:
+        await jobs._client.set(f"{keys.PICTURE}{job.id}", PICTURE, px=keys.UNADMITTED_MS, nx=True)
+
+        assert client.pttl(f"{keys.PICTURE}{job.id}") == -1
+
+
+async def test_a_record_holds_nothing_that_the_first_versions_could_not_read(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    claim = work.claim("w1")
+    assert claim is not None
+    work.finish("w1", claim, Failure(code="inference-failed", detail="It failed.", dead=True), then_claim=False)
+
+    with empty_redis.client() as client:
+        record = client.hgetall(f"{keys.JOB}{job.id}")
+
+    assert not {"retry_of", "retry_keep_ms"} & set(json.loads(record[b"spec"]))
+    assert set(json.loads(record[b"failure"])) == {"code", "detail", "limit", "actual"}
+
+
+async def test_a_record_of_a_later_version_is_read_as_far_as_it_is_understood(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    with empty_redis.client() as client:
+        spec = json.loads(client.hget(f"{keys.JOB}{job.id}", "spec") or b"")
+        client.hset(f"{keys.JOB}{job.id}", "spec", json.dumps({**spec, "colour": "green"}))
+
+    claim = work.claim("w1")
+
+    assert claim is not None
+    assert claim.spec == job.spec

@@ -154,7 +154,6 @@ def test_a_model_without_memory_is_a_setback() -> None:
         (DecodeTimeout("Too long."), 1),
         (OutOfMemory("Too much."), 1),
         (DecoderCrashed("Gone."), 1),
-        (DecoderUnavailable("None."), 2),
         (BrokerUnavailable("Away."), 2),
     ],
 )
@@ -163,6 +162,11 @@ def test_what_may_pass_is_a_setback_and_at_last_a_dead_letter(error: DarkroomErr
 
     failure = Failure(code=error.code, detail=error.detail, dead=True)
     assert outcome == Setback(failure=failure, repeats=repeats)
+
+
+def test_a_worker_without_a_decoder_blames_no_picture() -> None:
+    with pytest.raises(DecoderUnavailable):
+        classify(a_claim(b"BM"), MockSession(), raising(DecoderUnavailable("None.")))
 
 
 @pytest.mark.parametrize("error", [InvalidImage("No."), UnsupportedImageFormat("No."), too_many_pixels(60_000_000)])

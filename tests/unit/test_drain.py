@@ -40,7 +40,7 @@ async def test_a_bell_for_nothing_costs_nothing() -> None:
     drain = a_drain(MemoryStore())
 
     assert drain() == 0
-    assert drain.progress == Progress()
+    assert drain.progress == Progress(drains=1)
 
 
 async def test_a_drain_stops_when_its_budget_is_used() -> None:

@@ -17,7 +17,7 @@ def a_presence(store: MemoryStore, file: Path | None = None) -> Presence:
         beat=lambda: store.beat(a_report()),
         retire=lambda: store.retire("w1"),
         look=lambda _: None,
-        every_s=0.01,
+        every_s=lambda: 0.01,
         file=file,
     )
 

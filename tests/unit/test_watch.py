@@ -18,14 +18,14 @@ class Watched:
 
     store: MemoryStore = field(default_factory=MemoryStore)
     progress: Progress = field(default_factory=Progress)
-    stopping: bool = False
+    stopping_since: float | None = None
     done: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.watch = Watch(
             self.progress,
             store=self.store,
-            bounds=Bounds(job_s=60, drain_s=25, stopping=lambda: self.stopping),
+            bounds=Bounds(job_s=60, drain_s=25, stopping_since=lambda: self.stopping_since),
             exits=Exits(end=lambda: self.done.append("end"), replace=lambda: self.done.append("replace")),
         )
 
@@ -72,7 +72,7 @@ async def test_a_process_that_holds_an_answer_while_the_store_is_away_is_not_stu
 async def test_a_job_that_is_not_done_when_the_worker_must_go_is_given_back() -> None:
     watched = Watched()
     claim = await watched.works_on_a_job(since=100)
-    watched.stopping = True
+    watched.stopping_since = 100
 
     for now in (100, 110, 124.9):
         watched.watch.look(unheard=False, now=now)
@@ -91,7 +91,7 @@ async def test_a_process_must_go_even_if_the_store_does_not_take_its_job() -> No
 
     watched = Watched(store=Away())
     await watched.works_on_a_job(since=100)
-    watched.stopping = True
+    watched.stopping_since = 100
 
     for now in (100, 125):
         watched.watch.look(unheard=False, now=now)
@@ -100,7 +100,7 @@ async def test_a_process_must_go_even_if_the_store_does_not_take_its_job() -> No
 
 
 def test_a_worker_that_stops_without_a_job_is_celery_s_to_end() -> None:
-    watched = Watched(stopping=True)
+    watched = Watched(stopping_since=0)
 
     for now in (0, 30, 60):
         watched.watch.look(unheard=True, now=now)
@@ -111,12 +111,40 @@ def test_a_worker_that_stops_without_a_job_is_celery_s_to_end() -> None:
 def test_an_idle_worker_beside_a_bell_that_nobody_hears_is_replaced() -> None:
     watched = Watched()
 
-    for now in (100, 102, 109.9):
+    for now in (100, 102, 104, 106, 108, 109.9):
         watched.watch.look(unheard=True, now=now)
     assert watched.done == []
     watched.watch.look(unheard=True, now=110)
 
     assert watched.done == ["replace"]
+
+
+def test_a_few_looks_are_not_enough_to_call_a_worker_deaf() -> None:
+    watched = Watched()
+
+    for now in (100, 105, 110, 115, 120):
+        watched.watch.look(unheard=True, now=now)
+
+    assert watched.done == []
+
+
+def test_a_process_that_was_held_up_itself_calls_nobody_deaf() -> None:
+    watched = Watched()
+
+    for now in (100, 102, 104, 106, 108, 160, 162):
+        watched.watch.look(unheard=True, now=now)
+
+    assert watched.done == []
+
+
+def test_a_worker_that_drained_between_two_looks_is_not_deaf() -> None:
+    watched = Watched()
+
+    for now in range(100, 140, 2):
+        watched.progress.drains += 1
+        watched.watch.look(unheard=True, now=now)
+
+    assert watched.done == []
 
 
 @pytest.mark.parametrize("what", ["heard", "busy"])
