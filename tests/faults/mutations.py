@@ -19,7 +19,7 @@ class Promise(StrEnum):
     OTHERWISE = r"ended as they may not|is succeeded and should be canceled"
     DOUBLED = r"\d+ jobs of one key|made is"
     LEFT = r"in Redis though all has ended"
-    TOLD = r"test_\w+.* - (assert|AssertionError|TimeoutError|Failed)"
+    TOLD = r"test_\w+.* - (assert|AssertionError|TimeoutError|subprocess.TimeoutExpired|Failed)"
     """The test that judges says it in its name, and did not merely break."""
 
 
