@@ -25,10 +25,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Figures to print, and one sentence for each promise that was broken; without problems the scenario passed."""
+    """Figures to print, and one sentence for each promise that was broken; without problems the scenario passed.
+
+    `late` are those of the problems that say nothing but that something took too long.
+    """
 
     figures: Mapping[str, Figure]
     problems: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
 
 
 Body: TypeAlias = Callable[[Run], Report]

@@ -26,6 +26,9 @@ _NAMES: Final = {
     "darkroom worker (1 processes)": "main",
 }
 _TIMELY_S: Final = 0.005
+_PATIENT: Final = {"DARKROOM_WORKER_DECODE_S": "60"}
+"""A decoder that was frozen with its worker goes on where it was, and the worker has an answer that comes too late."""
+
 _ENDLESS: Final = 1_000_000
 
 
@@ -82,7 +85,7 @@ def worker_frozen_for_long(run: Run) -> Report:
     """Another one does its job; what it says when it is back comes too late."""
     rounds = 1 if run.short else 6
     taken_s = []
-    with a_trial(run, rate=4, count=_ENDLESS, pictures=largest) as trial:
+    with a_trial(run, rate=4, count=_ENDLESS, pictures=largest, worker_environ=_PATIENT) as trial:
         for _ in range(rounds):
             worker, job_id = _freeze_at_work(trial)
             start = time.monotonic()

@@ -25,12 +25,15 @@ class Verdict:
 
     figures: dict[str, Figure] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
 
     def limit(self, name: str, most: float) -> None:
         """A problem where this figure is larger."""
         figure = self.figures.get(name)
         if isinstance(figure, (int, float)) and figure > most:
             self.problems.append(f"{name} is {figure}, more than {most}")
+            if name.endswith("_s"):
+                self.late.append(self.problems[-1])
 
     def least(self, name: str, least: float) -> None:
         """A problem where this figure is smaller, or there is none."""
@@ -40,7 +43,7 @@ class Verdict:
 
     def report(self, **figures: Figure) -> Report:
         """All of it, and these figures."""
-        return Report(figures={**self.figures, **figures}, problems=tuple(self.problems))
+        return Report(figures={**self.figures, **figures}, problems=tuple(self.problems), late=tuple(self.late))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
