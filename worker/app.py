@@ -236,8 +236,8 @@ def create_app(
     def start(**_: Any) -> None:
         telemetry.configure()
         setproctitle("darkroom worker")
-        # Said to all processes of a group it means the same as to the first one.
-        signal.signal(signal.SIGTERM, lambda *_: stopping.say())
+        # Said to all processes of a group it is meant for the first one, which passes it on by `stopping`.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             processes.append(
                 Process(

@@ -16,6 +16,7 @@ MARK: Final = re.compile(rb"darkroom does: ([a-z]+)")
 
 _FOR_EVER_S: Final = 3600.0
 _SLOW_S: Final = 12.0
+_BRIEF_S: Final = 2.0
 """Longer than a lease."""
 
 
@@ -34,6 +35,8 @@ def decode_hostile(image: bytes) -> Image.Image:
             time.sleep(_FOR_EVER_S)
         case b"slow":
             time.sleep(_SLOW_S)
+        case b"brief":
+            time.sleep(_BRIEF_S)
         case b"bomb":
             return Image.frombytes("L", (1, 1), bytearray(1 << 40))
         case _:

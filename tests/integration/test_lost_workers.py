@@ -62,7 +62,7 @@ async def test_the_job_of_a_killed_process_is_done_by_the_next_one(
     server: RedisServer, store: RedisJobStore, tmp_path: Path
 ) -> None:
     with running(a_hostile_worker(server, tmp_path / "log")) as worker:
-        job = await in_state(store, await store.enqueue(a_spec(), poisoned("slow")), JobState.RUNNING)
+        job = await in_state(store, await store.enqueue(a_spec(), poisoned("brief")), JobState.RUNNING)
 
         os.kill(worker.children()[0], signal.SIGKILL)
 
@@ -95,6 +95,20 @@ async def test_a_worker_that_must_go_gives_back_what_it_cannot_finish(
 
         waiting = await store.get(job.id, job.spec.owner)
         assert (waiting.state, waiting.attempt, waiting.position) == (JobState.QUEUED, 0, 1)
+
+
+async def test_a_stop_that_is_said_to_every_process_interrupts_no_job(
+    server: RedisServer, store: RedisJobStore, tmp_path: Path
+) -> None:
+    with running(a_hostile_worker(server, tmp_path / "log", DARKROOM_WORKER_BEAT_S="0.2")) as worker:
+        job = await in_state(store, await store.enqueue(a_spec(), poisoned("brief")), JobState.RUNNING)
+
+        for child in worker.children():
+            os.kill(child, signal.SIGTERM)
+        assert await asyncio.to_thread(worker.stop, 20) == 0
+
+        ended = await store.get(job.id, job.spec.owner)
+        assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
 
 
 async def test_a_worker_whose_celery_hangs_replaces_itself(
