@@ -222,6 +222,9 @@ local function claim(worker, number, now)
 end
 """
 
+_MOVES: Final = _ALLOWED + _CLOCK + _RING + _WAIT + _TAKE_BACK + _CLOSE
+"""What moves jobs that have come in."""
+
 # The one way a job comes in. INCR is the first of its writes and needs memory: a full Redis refuses the whole.
 _ADMIT: Final = f"""
 local function admit(id, owner, now, spec, places, queue_ttl_ms, result_ttl_ms, retry_keep_ms, max_attempts, pause_ms)
@@ -318,12 +321,7 @@ return claim(ARGV[1], ARGV[2], clock())
 )
 
 FINISH: Final = (
-    _ALLOWED
-    + _CLOCK
-    + _RING
-    + _WAIT
-    + _TAKE_BACK
-    + _CLOSE
+    _MOVES
     + _CLAIM
     + f"""
 -- ARGV: worker, id, token, state, field, value, whether it would be a dead letter (1 or ''), the next claim's number or
@@ -360,12 +358,7 @@ return {{counted, false}}
 )
 
 GIVE_BACK: Final = (
-    _ALLOWED
-    + _CLOCK
-    + _RING
-    + _WAIT
-    + _TAKE_BACK
-    + _CLOSE
+    _MOVES
     + f"""
 -- ARGV: id, token, bell. Answers 1 if the token held the job.
 local id, record = ARGV[1], '{JOB}' .. ARGV[1]
@@ -446,12 +439,7 @@ return unheard
 )
 
 REAP: Final = (
-    _ALLOWED
-    + _CLOCK
-    + _RING
-    + _WAIT
-    + _TAKE_BACK
-    + _CLOSE
+    _MOVES
     + f"""
 -- ARGV: bell, what a job says that lost its last worker.
 -- Answers {{taken back, crashed, canceled, expired, due, whether there is more}}, or nil if somebody reaped just now.

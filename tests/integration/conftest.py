@@ -1,11 +1,14 @@
 """The running stack: a real Redis, a gateway and a worker, each a program of its own."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from shared.adapters.bell import Bell
+from shared.adapters.redis_store import RedisJobStore
 from tests.support.programs import Gateway, Program, a_worker, running
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -47,3 +50,19 @@ def workerless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ):
         yield Stack(server, gateway, gateway, http)
     server.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be killed and filled."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
+    """The gateway's view of it."""
+    store = RedisJobStore.from_url(server.url, connections=4, bell=Bell())
+    yield store
+    await store.close()

@@ -3,13 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.jobs import Job, JobState
 from tests.faults.poison import poisoned
@@ -17,20 +15,6 @@ from tests.support.jobs import a_spec
 from tests.support.programs import Program, environment, running
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
-    store = RedisJobStore.from_url(server.url, connections=4, bell=Bell())
-    yield store
-    await store.close()
 
 
 def a_hostile_worker(server: RedisServer, log: Path, **changes: str) -> Program:

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
 
 from shared.adapters import keys
-from shared.adapters.bell import DRAIN, Bell, routing
+from shared.adapters.bell import DRAIN, routing
 from shared.adapters.redis_store import RedisJobStore
 from shared.jobs import Job, JobState
 from tests.support.jobs import a_spec
@@ -22,20 +21,6 @@ from tests.support.pictures import a_picture, encoded
 from tests.support.programs import ROOT, a_worker, environment, running
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
-    store = RedisJobStore.from_url(server.url, connections=4, bell=Bell())
-    yield store
-    await store.close()
 
 
 async def workers(store: RedisJobStore, number: int) -> None:

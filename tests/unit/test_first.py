@@ -52,4 +52,3 @@ def test_a_signal_reaches_the_second_process_and_its_exit_is_the_first_one_s() -
 def test_the_first_process_ends_as_the_second_one_does(deed: str, code: int) -> None:
     with a_first_process(deed) as process:
         assert process.wait(20) == code
-
