@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.adapters import keys
+from shared.adapters import connections, keys
 from shared.adapters.bell import Bell
 from shared.adapters.redis_store import RedisJobStore
 from shared.adapters.redis_work_store import RedisWorkStore
@@ -306,7 +307,10 @@ def test_a_life_in_memory() -> None:
     run_state_machine_as_test(Lives, settings=EXAMPLES)
 
 
-def test_a_life_in_redis(empty_redis: RedisServer) -> None:
+def test_a_life_in_redis(empty_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a gateway's caller would not wait for is here the machine's business alone.
+    monkeypatch.setattr(connections, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(connections, "PROMPT_S", 60.0)
     with empty_redis.client() as client:
         machine = type("Machine", (LivesInRedis,), {"client": client, "url": empty_redis.url})
 
