@@ -71,9 +71,9 @@ class AsyncClient:
         data = await asyncio.to_thread(read_picture, image)
         return await self._carry(exchanges.submit(data, wishes, name, self._pace))
 
-    async def job(self, job_id: str) -> Job:
+    async def job(self, job: Job | str) -> Job:
         """A job as it stands."""
-        return await self._carry(exchanges.look(job_id, self._pace))
+        return await self._carry(exchanges.look(exchanges.id_of(job), self._pace))
 
     # In both calls it is the server that ends a wait, and a WaitTimeout tells of the job: no case for asyncio.timeout.
     async def wait(self, job: Job | str, *, timeout: float = 60.0) -> Job:  # noqa: ASYNC109

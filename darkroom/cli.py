@@ -198,7 +198,9 @@ def replay(
     ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", help="Jobs' ids; - reads them from stdin.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="The newest ones, instead of naming them.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="With --all: most of them.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=1000, metavar="N", help="With --all: most of them, 100 unless told.")
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option(metavar="NUMBER", help="With --all: so many a second, one after the other, instead of all now."),
@@ -211,12 +213,14 @@ def replay(
     from darkroom import commands
 
     if every == bool(ids):
-        leave("Name dead letters by their ids, or all of them with --all.", MISUSED)
+        leave("Name dead letters by their ids, or all of them with --all; one of the two.", MISUSED)
+    if ids and not (limit is None and rate is None):
+        leave("--limit and --rate go with --all.", MISUSED)
     server = commands.Server(url=url, key_file=key_file)
     with foreseen():
         if ids:
             _end(commands.replay(server, ids, as_json=as_json))
-        _end(commands.replay_all(server, limit=limit, rate_per_s=rate, as_json=as_json))
+        _end(commands.replay_all(server, limit=limit or 100, rate_per_s=rate, as_json=as_json))
 
 
 @main.command(cls=Command)

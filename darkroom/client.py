@@ -77,14 +77,14 @@ class Client:
         name = idempotency_key_or_new(idempotency_key)
         return self._lines.carry(exchanges.submit(read_picture(image), wishes, name, self._pace))
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job: Job | str) -> Job:
         """A job as it stands.
 
         >>> job = client.submit("cat.png", priority="high")
         >>> client.job(job.id).priority
         'high'
         """
-        return self._lines.carry(exchanges.look(job_id, self._pace))
+        return self._lines.carry(exchanges.look(exchanges.id_of(job), self._pace))
 
     def wait(self, job: Job | str, *, timeout: float = 60.0) -> Job:
         """A job when it is done, however it ended.

@@ -113,7 +113,7 @@ class JobNotDone(DarkroomError):
     def __init__(self, job: Job, sentence: str | None = None) -> None:
         reason = job.queue.waiting_reason
         waiting = f"{job.status}, waiting for: {reason}" if reason else job.status
-        super().__init__(f"{sentence or 'The job has not ended.'} It is {waiting}.")
+        super().__init__(f"{sentence or 'The job has not ended.'} It is {waiting} ({job.id}).")
         self.job = job
 
 
@@ -252,7 +252,7 @@ class JobAlreadyFinished(Conflict, code="job-already-finished"):
 
 
 class JobRunning(Conflict, code="job-running"):
-    """The call needs a job in another state: one to delete must not run, one to try again must have missed its end."""
+    """The call needs a job in another state: one to delete must not run, one to try again has failed or the like."""
 
 
 class SwapInProgress(Conflict, code="swap-in-progress"):

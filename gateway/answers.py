@@ -160,10 +160,18 @@ def _view(job: Job, jobs: Jobs, outlook: Outlook | None) -> JobView:
             result=f"{path}/result",
             events=None,
             cancel=f"{path}/cancel",
-            retry=f"{path}/retry" if job.state in RETRYABLE and spec.retry_keep_ms else None,
+            retry=f"{path}/retry" if _can_be_retried(job) else None,
         ),
         metadata=_METADATA.validate_python(dict(spec.metadata)),
     )
+
+
+def _can_be_retried(job: Job) -> bool:
+    if job.state not in RETRYABLE or job.finished_us is None:
+        return False
+    kept_ms = min(job.spec.retry_keep_ms, job.spec.result_ttl_ms)
+    # Asked again, a retry gives the job that it gave before.
+    return job.retried_as is not None or job.finished_us + kept_ms * 1000 > epoch_us()
 
 
 def _kept_result(job: Job, jobs: Jobs) -> ClassificationResponse | None:

@@ -59,7 +59,7 @@ TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         "input-gone": Rule(HTTPStatus.GONE, "The picture was erased"),
         "job-already-finished": Rule(HTTPStatus.CONFLICT, "The job has ended"),
         "job-canceled": Rule(HTTPStatus.CONFLICT, "The job was canceled"),
-        "job-running": Rule(HTTPStatus.CONFLICT, "The job is running"),
+        "job-running": Rule(HTTPStatus.CONFLICT, "The job's state does not allow this"),
         "swap-in-progress": Rule(HTTPStatus.CONFLICT, "The model is being changed"),
         "training-in-progress": Rule(HTTPStatus.CONFLICT, "A training is under way"),
         "validation-failed": Rule(HTTPStatus.CONFLICT, "The version did not pass"),

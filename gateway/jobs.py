@@ -61,9 +61,11 @@ class Outlook:
 
     def wait_ms(self, jobs: int) -> int | None:
         """Milliseconds until the `jobs` next jobs are done; None without workers or figures."""
+        if not self.workers:
+            return None
         if jobs == 0:
             return 0
-        if self.work_ms is None or not self.workers:
+        if self.work_ms is None:
             return None
         return round(jobs * self.work_ms / self.workers)
 

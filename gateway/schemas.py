@@ -145,7 +145,7 @@ class QueueView(BaseModel):
 class TimingsView(BaseModel):
     """Milliseconds, null until they are known."""
 
-    queue_ms: float | None
+    queue_ms: float | None = Field(description="From submission to the start of the last attempt, lost ones included.")
     fetch_ms: float | None
     decode_ms: float | None
     preprocess_ms: float | None
@@ -162,7 +162,7 @@ class LinksView(BaseModel):
     events: None = Field(description="Null: there is no stream of events.")
     cancel: str
     retry: str | None = Field(
-        description="Null unless the job failed, was canceled or expired, and such pictures are kept."
+        description="Null unless the job failed, was canceled or expired, and its picture is kept."
     )
 
 

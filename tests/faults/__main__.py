@@ -14,8 +14,13 @@ from tests.faults.scenario import Report, Run, Scenario, load_all
 def main() -> int:
     """0 where every scenario passed, else 1."""
     scenarios = load_all()
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--scenario", metavar="F1,F2", help=f"only these; there are {', '.join(scenarios)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"{one.name:4} {one.title}" for one in scenarios.values()),
+    )
+    parser.add_argument("--scenario", metavar="F1,F2", help="only these, see below")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes for each")
     parser.add_argument("--seed", type=int, default=1, help="what the dice start from (1)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and files here, a folder for each")

@@ -200,7 +200,7 @@ def test_a_health_check_that_is_seldom_made_is_found(service: str, key: str, val
 
 
 @pytest.mark.parametrize(
-    ("service", "grace"), [("gateway", "10s"), ("worker", "30s"), ("worker", "1m"), ("worker", "999s"), ("worker", 40)]
+    ("service", "grace"), [("gateway", "10s"), ("worker", "25s"), ("worker", "1m"), ("worker", "999s"), ("worker", 40)]
 )
 def test_a_time_to_end_that_is_too_short_or_has_no_end_is_found(service: str, grace: object) -> None:
     assert f"{service} is killed while it drains" in broken(service, "stop_grace_period", grace)

@@ -75,7 +75,7 @@ async def test_the_status_of_a_service_that_does_nothing() -> None:
     assert status == {
         "serving": {"model": "mock", "model_version": "1"},
         "jobs": {state.value: 0 for state in JobState},
-        "queue": {"depth": 0, "oldest_age_s": None, "estimated_wait_ms": 0},
+        "queue": {"depth": 0, "oldest_age_s": None, "estimated_wait_ms": None},
         "workers": [],
         "waiters": 0,
     }
