@@ -36,6 +36,11 @@ def of_a_listener(connection: Connection) -> bool:
     return b"SUBSCRIBE" in connection.heard
 
 
+def talked_into(connection: Connection) -> bool:
+    """Those of them that their client has talked into since. One that lies idle in a pool cannot be found out."""
+    return connection.orphaned and connection.missed > 0
+
+
 def orphaned(connection: Connection) -> bool:
     """Whether its server has gone and its client was never told."""
     return connection.orphaned

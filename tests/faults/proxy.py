@@ -44,6 +44,8 @@ class Connection:
     """The beginning of what the client said: it tells what the connection is for."""
     orphaned: bool = False
     """The server's side is gone, and the client was not told."""
+    missed: int = 0
+    """Bytes that the client said since then."""
 
 
 Which: TypeAlias = Callable[[Connection], bool]
@@ -227,6 +229,7 @@ class Proxy:
             if connection.orphaned:
                 if way is Way.TO_CLIENT or not data:
                     return
+                connection.missed += len(data)
                 continue
             with suppress(OSError):
                 if data:

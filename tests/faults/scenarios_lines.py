@@ -6,7 +6,7 @@ from functools import partial
 from operator import gt
 
 from shared.adapters import keys
-from tests.faults.lines import Lines, of_a_broker, of_a_listener, of_a_store, orphaned, over_lines
+from tests.faults.lines import Lines, of_a_broker, of_a_listener, of_a_store, orphaned, over_lines, talked_into
 from tests.faults.proxy import Proxy, Which
 from tests.faults.scenario import Report, Run, scenario
 from tests.faults.stack import Stack
@@ -89,16 +89,15 @@ def lines_are_half_open(run: Run) -> Report:
 
 
 def _half_open(gone: list[tuple[str, Proxy, Which]]) -> dict[str, float]:
-    """After how many seconds the last connection of each name was given up; those that never were are left out."""
+    """After how many seconds those of each name were given up that were talked into; where one never was, none."""
     start = time.monotonic()
-    for _, line, which in gone:
-        line.half_open(which)
+    taken = {name: line.half_open(which) for name, line, which in gone}
     left = {name: line for name, line, _ in gone}
     seconds: dict[str, float] = {}
 
     def given_up() -> bool:
         for name, line in list(left.items()):
-            if not line.connections(orphaned):
+            if line.connections(orphaned) < taken[name] and not line.connections(talked_into):
                 seconds[name] = round(time.monotonic() - start, 2)
                 del left[name]
         return not left
