@@ -16,6 +16,8 @@ AT_ONCE: Final = 8
 """A replay of many has so many calls to the store under way: the others have connections left."""
 
 _STRIDE: Final = 200
+_MOST_GONE: Final = 2000
+"""Letters that cannot be tried again stay listed for a while. After so many of them in a row of calls it is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class DeadLetters:
         """
         found = _Replayed(request)
         start: int | None = None
-        while found.left:
+        while found.left and found.gone < _MOST_GONE:
             page = await self._store.dead_letters(limit=_STRIDE, before=start)
             letters = iter(page.jobs)
             # With a rate one by one: the next pause is known once it is known whether this letter is replayed.

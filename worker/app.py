@@ -140,9 +140,11 @@ class Process:
 
     def _replace(self) -> None:
         # If that process is gone, this one has been given to another parent by now.
-        if os.getppid() == self._parent:
-            os.kill(self._parent, signal.SIGKILL)
-        _end()
+        try:
+            if os.getppid() == self._parent:
+                os.kill(self._parent, signal.SIGKILL)
+        finally:
+            _end()
 
     def report(self) -> WorkerReport:
         """What this process says of itself just now."""
@@ -217,7 +219,7 @@ def create_app(
         # A process starts its decoder, on a busy machine and twice if need be, before it says that it is there.
         worker_proc_alive_timeout=120,
         # The outermost net, for a process that not even its own watch can end.
-        task_time_limit=settings.budget_s + settings.job_s + _PATIENCE_S + 60,
+        task_time_limit=settings.budget_s + settings.job_s + 2 * _PATIENCE_S + 60,
     )
     processes: list[Process] = []
     stopping = Stopping()

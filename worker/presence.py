@@ -74,5 +74,8 @@ class Presence:
             except Exception:
                 # Without this thread the worker would lose its lease, and nobody would look after it.
                 log.exception("beat broke")
-            self._look(unheard)
+            try:
+                self._look(unheard)
+            except Exception:
+                log.exception("look broke")
             self._stopped.wait(self._every_s())

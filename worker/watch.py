@@ -60,21 +60,28 @@ class Watch:
         self._look_for_deafness(now, unheard=unheard)
 
     def _look_for_a_stuck_job(self, now: float) -> None:
-        since, claim = self._progress.since, self._progress.claim
-        if since is not None and claim is not None and now - since > self._bounds.job_s:
+        progress = self._progress
+        since, claim = progress.since, progress.claim
+        if since is None or claim is None or now - since <= self._bounds.job_s:
+            return
+        # Unless the job has ended just between the two readings.
+        if progress.since == since and progress.claim is claim:
             # Its lease ends by itself, and the attempt counts.
             log.error("job_stuck", job_id=claim.spec.id, attempt=claim.attempt, seconds=round(now - since, 1))
             self._exits.end()
 
     def _look_for_the_end(self, now: float) -> None:
         since, claim = self._bounds.stopping_since(), self._progress.claim
-        if since is not None and claim is not None and now - since >= self._bounds.drain_s:
+        if since is None or not self._progress.busy or now - since < self._bounds.drain_s:
+            return
+        if claim is not None:
             log.warning("job_given_back", job_id=claim.spec.id, attempt=claim.attempt)
             try:
                 self._store.give_back(claim)
             except TransientError as error:
                 log.warning("give_back_failed", error=error.code)
-            self._exits.end()
+        # Without one it may still be asking for the next, of a store that is away.
+        self._exits.end()
 
     def _look_for_deafness(self, now: float, *, unheard: bool) -> None:
         progress = self._progress

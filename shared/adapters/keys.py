@@ -65,9 +65,6 @@ OUTAGE_MS: Final = LEASE_MS // 2
 DEFAULT_TTL_MS: Final = 3_600_000
 """Of a record that an older version wrote, which does not tell how long its job may wait."""
 
-MOST_ROOM: Final = 16
-"""Pictures of ended jobs that make way for a new job in a full Redis."""
-
 MOST_REAPED: Final = 200
 """So many jobs of a kind one script looks after at most, so that it holds up all others only for a moment."""
 
@@ -93,7 +90,7 @@ AGAIN: Final = b"again"
 """What a claim answers that met more expired jobs than that: ask again."""
 
 # A full Redis refuses a script's writes that need memory, unless one that needs none went before. Ending jobs is what
-# makes room, so every script but those that take new jobs begins like this.
+# makes room, so every script begins like this but the one that takes new jobs. (A retry brings no new picture.)
 _ALLOWED: Final = """
 redis.call('UNLINK', 'darkroom:nothing')
 """
@@ -190,6 +187,7 @@ local function claim(worker, number, now)
     local h = redis.call('HMGET', '{JOB}' .. held, 'state', 'token')
     if h[1] ~= 'running' or h[2] ~= token then return false end
     id = held
+    redis.call('ZADD', '{LEASES}', text(now + {LEASE_MS} * 1000), id)
   else
     local expired = 0
     while true do
@@ -283,7 +281,8 @@ return {{h[1], redis.call('ZRANK', '{QUEUE}', id)}}
 )
 
 RETRY: Final = (
-    _CLOCK
+    _ALLOWED
+    + _CLOCK
     + _RING
     + _WAIT
     + _ADMIT
@@ -509,8 +508,8 @@ return {{taken_back, crashed, canceled, expired, due, more}}
 )
 
 MAKE_ROOM: Final = f"""
--- Erases the pictures that would go next of those that are kept for a retry. Answers how many.
-local kept = redis.call('ZPOPMIN', '{KEPT}', {MOST_ROOM})
+-- ARGV: how many. Erases the pictures that would go next of those that are kept for a retry. Answers how many.
+local kept = redis.call('ZPOPMIN', '{KEPT}', ARGV[1])
 for i = 1, #kept, 2 do redis.call('DEL', '{PICTURE}' .. kept[i]) end
 return #kept / 2
 """

@@ -14,8 +14,12 @@ _LATER: Final = {field.name: field.default for field in fields(JobSpec) if field
 
 def _known(kind: type[Any], data: bytes) -> dict[str, Any]:
     """The fields of `kind` that the JSON has; what a later version added is left out."""
+    return _of(kind, json.loads(data))
+
+
+def _of(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
-    return {name: value for name, value in json.loads(data).items() if name in names}
+    return {name: value for name, value in told.items() if name in names}
 
 
 def _dumps(value: Mapping[str, object]) -> bytes:
@@ -67,7 +71,7 @@ def _answer(data: bytes | None) -> Answer | None:
     if data is None:
         return None
     told: dict[str, Any] = json.loads(data)
-    return Answer(scores=tuple(told["scores"]), timings=Timings(**told["timings"]))
+    return Answer(scores=tuple(told["scores"]), timings=Timings(**_of(Timings, told["timings"])))
 
 
 def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:

@@ -16,6 +16,9 @@ from shared.store import CRASHED, WORKER_TTL_S, Once, Overview, Page, Reaped, Wo
 _QUIET_S: Final = 3.0
 """A line that has told of no end for so long is asked whether it lives, and has as long to answer."""
 
+_ROOM: Final = (16, 64, 256, 1024)
+"""So many pictures of ended jobs make way for a new job in a full Redis, as long as that does not suffice."""
+
 _STRIDE: Final = 200
 _MOST_SEEN: Final = 2000
 """A page looks at so many records at most; with a rare filter it comes back short, with a cursor."""
@@ -47,13 +50,7 @@ class RedisJobStore:
             *("" if once is None else once.key, "" if once is None else once.fingerprint),
         ]
         async with in_time():
-            try:
-                answer = await self._keep(spec, image, args)
-            except OutOfMemoryError:
-                # Pictures that are kept for a retry never cost a new job its place.
-                if not await self._make_room():
-                    raise
-                answer = await self._keep(spec, image, args)
+            answer = await self._kept(spec, image, args)
         if answer == [keys.REUSED]:
             raise IdempotencyKeyReused("The idempotency key came before, with another request.")
         if answer[0] == keys.FIRST:
@@ -68,6 +65,16 @@ class RedisJobStore:
             return await self.get(job_id, owner)
         except JobNotFound:
             raise JobExpired("The job that this idempotency key stands for is gone.") from None
+
+    async def _kept(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
+        # Pictures that are kept for a retry never cost a new job its place, be they ever so small.
+        for most in _ROOM:
+            try:
+                return await self._keep(spec, image, args)
+            except OutOfMemoryError:
+                if not await self._make_room(args=[most]):
+                    raise
+        return await self._keep(spec, image, args)
 
     async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
         try:

@@ -115,12 +115,18 @@ async def test_a_full_redis_is_worked_empty(
     server: RedisServer, store: RedisJobStore, tmp_path: Path, started: str
 ) -> None:
     with ExitStack() as opened, server.client() as client:
+        members: list[int] = []
         if started == "before":
-            opened.enter_context(running(a_hostile_worker(server, tmp_path / "log")))
+            worker = opened.enter_context(running(a_hostile_worker(server, tmp_path / "log")))
             await in_state(store, await store.enqueue(a_spec(), poisoned("nothing")), JobState.SUCCEEDED)
             await idle(store)
+            members = [worker.pid, *worker.children()]
+        for pid in members:
+            os.kill(pid, signal.SIGSTOP)
         jobs = [await store.enqueue(a_spec(), poisoned("nothing")) for _ in range(30)]
         client.config_set("maxmemory", 1)
+        for pid in members:
+            os.kill(pid, signal.SIGCONT)
         try:
             if started == "after":
                 opened.enter_context(running(a_hostile_worker(server, tmp_path / "log")))

@@ -585,6 +585,37 @@ async def test_pictures_kept_for_a_retry_make_way_for_new_jobs_in_a_full_redis(
     assert (await jobs.retry(old[-1].id, "anonymous", a_spec())).state is JobState.QUEUED
 
 
+async def test_however_small_the_kept_pictures_are_they_make_way(empty_redis: RedisServer, jobs: RedisJobStore) -> None:
+    for _ in range(200):
+        job = await jobs.enqueue(a_spec(), b"x" * 10_000)
+        await jobs.cancel(job.id, "anonymous")
+    with empty_redis.client() as client:
+        try:
+            client.config_set("maxmemory", client.info("memory")["used_memory"] - 500_000)
+
+            fresh = await jobs.enqueue(a_spec(), b"x" * 10_000)
+            kept = client.zrange(keys.KEPT, -1, -1)[0].decode()
+            again = await jobs.retry(kept, "anonymous", a_spec())
+        finally:
+            client.config_set("maxmemory", 0)
+
+    assert (fresh.state, again.state) == (JobState.QUEUED, JobState.QUEUED)
+
+
+async def test_a_claim_asked_for_again_has_its_whole_lease(
+    empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore
+) -> None:
+    job = await jobs.enqueue(a_spec(), PICTURE)
+    assert work.claim("w1") is not None
+    with empty_redis.client() as client:
+        client.zadd(keys.LEASES, {job.id: 1})
+        work._number -= 1
+
+        assert work.claim("w1") is not None
+
+        assert (await jobs.reap()).taken_back == 0
+
+
 async def test_an_enqueueing_that_is_repeated_and_breaks_gives_a_waiting_picture_no_end(
     empty_redis: RedisServer, jobs: RedisJobStore
 ) -> None:

@@ -99,6 +99,17 @@ async def test_a_process_must_go_even_if_the_store_does_not_take_its_job() -> No
     assert watched.done == ["end"]
 
 
+def test_a_process_that_still_asks_for_a_job_when_it_must_go_ends() -> None:
+    watched = Watched(stopping_since=100)
+    watched.progress.busy = True
+
+    watched.watch.look(unheard=False, now=124.9)
+    assert watched.done == []
+    watched.watch.look(unheard=False, now=125)
+
+    assert watched.done == ["end"]
+
+
 def test_a_worker_that_stops_without_a_job_is_celery_s_to_end() -> None:
     watched = Watched(stopping_since=0)
 
