@@ -92,8 +92,11 @@ def test_a_child_starts_when_its_time_has_come_and_not_before() -> None:
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
+    # Under nohup the whole suite ignores it, and so would the supervisor.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with Supervisor(say=lambda _: None) as keeper:
         yield keeper
+    signal.signal(signal.SIGHUP, before)
 
 
 def a_child(source: str, *, backoff: Backoff | None = None, **more: object) -> Child:
