@@ -106,6 +106,26 @@ def test_a_file_that_cannot_be_touched_does_not_end_the_beat(tmp_path: Path) -> 
     presence.stop()
 
 
+def test_whatever_breaks_does_not_end_the_beat() -> None:
+    calls: list[str] = []
+
+    def beat() -> bool:
+        calls.append("beat")
+        raise MemoryError
+
+    def look(_: bool) -> None:
+        calls.append("look")
+        raise ProcessLookupError
+
+    presence = Presence(beat=beat, retire=lambda: None, look=look, every_s=lambda: 0.01)
+
+    presence.start()
+
+    until(lambda: calls.count("look") > 2, what="a third look")
+    presence.stop()
+    assert calls.count("beat") >= 3
+
+
 def test_the_resident_memory_is_this_process_s() -> None:
     with Path(f"/proc/{os.getpid()}/status").open(encoding="ascii") as status:
         told = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))

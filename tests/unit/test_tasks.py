@@ -29,6 +29,19 @@ def test_a_store_that_stays_away_ends_the_task_in_order_so_that_its_bell_is_ackn
     assert [line["event"] for line in said] == ["drain stopped"]
 
 
+def test_a_drain_that_runs_out_of_memory_ends_its_task_in_order_and_not_its_worker() -> None:
+    def exhausted() -> NoReturn:
+        raise MemoryError
+
+    app = an_app()
+    register(app, exhausted)
+
+    with capture_logs() as said:
+        app.tasks[DRAIN]()
+
+    assert [line["event"] for line in said] == ["drain broke"]
+
+
 def test_two_apps_in_one_process_have_a_task_each() -> None:
     heard: list[str] = []
 
