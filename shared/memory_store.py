@@ -190,7 +190,7 @@ class MemoryStore:
 
     async def reap(self) -> Reaped:
         """See `JobStore.reap`."""
-        return self._reap()
+        return self.reap_now()
 
     async def faults(self) -> list[str]:
         """See `JobStore.faults`: there is nothing to distrust, and nothing that outlives the process."""
@@ -269,7 +269,38 @@ class MemoryStore:
 
     def reap_now(self) -> Reaped:
         """See `WorkStore.reap_now`."""
-        return self._reap()
+        with self._lock:
+            now = self._now_us()
+            running = [record for record in self._records.values() if record.job.state is JobState.RUNNING]
+            lost = [record for record in running if record.lease_us <= now]
+            canceled = [record for record in lost if record.job.cancel_requested]
+            crashed = [
+                record
+                for record in lost
+                if record not in canceled and record.job.attempt >= record.job.spec.max_attempts
+            ]
+            taken_back = [record for record in lost if record not in canceled and record not in crashed]
+            for record in canceled:
+                self._end(record, JobState.CANCELED)
+            for record in crashed:
+                record.token = None
+                self._fail(record, CRASHED)
+            for record in taken_back:
+                self._wait(record, now)
+            due = [record for record in self._waiting() if record.job.due_us is not None and record.job.due_us <= now]
+            for record in due:
+                record.job = replace(record.job, due_us=None)
+            expired = [record for record in self._waiting() if record.deadline_us <= now]
+            for record in expired:
+                self._end(record, JobState.EXPIRED)
+            self._ring()
+            return Reaped(
+                taken_back=len(taken_back),
+                crashed=len(crashed),
+                canceled=len(canceled),
+                expired=len(expired),
+                due=len(due),
+            )
 
     def retire(self, worker: str) -> None:
         """See `WorkStore.retire`."""
@@ -349,40 +380,6 @@ class MemoryStore:
         record.job = replace(record.job, failure=replace(failure, dead=False))
         record.dead = failure.dead
         self._end(record, JobState.FAILED)
-
-    def _reap(self) -> Reaped:
-        with self._lock:
-            now = self._now_us()
-            running = [record for record in self._records.values() if record.job.state is JobState.RUNNING]
-            lost = [record for record in running if record.lease_us <= now]
-            canceled = [record for record in lost if record.job.cancel_requested]
-            crashed = [
-                record
-                for record in lost
-                if record not in canceled and record.job.attempt >= record.job.spec.max_attempts
-            ]
-            taken_back = [record for record in lost if record not in canceled and record not in crashed]
-            for record in canceled:
-                self._end(record, JobState.CANCELED)
-            for record in crashed:
-                record.token = None
-                self._fail(record, CRASHED)
-            for record in taken_back:
-                self._wait(record, self._now_us())
-            due = [record for record in self._waiting() if record.job.due_us is not None and record.job.due_us <= now]
-            for record in due:
-                record.job = replace(record.job, due_us=None)
-            expired = [record for record in self._waiting() if record.deadline_us <= now]
-            for record in expired:
-                self._end(record, JobState.EXPIRED)
-            self._ring()
-            return Reaped(
-                taken_back=len(taken_back),
-                crashed=len(crashed),
-                canceled=len(canceled),
-                expired=len(expired),
-                due=len(due),
-            )
 
     def _page(self, wanted: Callable[[_Record], bool], limit: int, before: int | None) -> Page:
         self._bury()

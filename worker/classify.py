@@ -39,12 +39,9 @@ _PIXEL: Final = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One transparent pixel, as a GIF in base64."""
 
 
-def warm_up(session: InferenceSession, decoder: Decode | None = None) -> None:
-    """Go the whole way once, so that no job pays for what is loaded late: in this process, or through a decoder."""
-    if decoder is None:
-        session.run(decode_and_preprocess(_PIXEL))
-    else:
-        session.run(standardise(decoder(decode_base64(_PIXEL)).pixels))
+def warm_up(session: InferenceSession, decoder: Decode) -> None:
+    """Go the whole way once, so that no job pays for what is loaded late."""
+    session.run(standardise(decoder(decode_base64(_PIXEL)).pixels))
 
 
 def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:

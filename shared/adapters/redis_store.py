@@ -50,7 +50,7 @@ class RedisJobStore:
             *("" if once is None else once.key, "" if once is None else once.fingerprint),
         ]
         async with in_time():
-            answer = await self._kept(spec, image, args)
+            answer = await self._keep_or_make_room(spec, image, args)
         if answer == [keys.REUSED]:
             raise IdempotencyKeyReused("The idempotency key came before, with another request.")
         if answer[0] == keys.FIRST:
@@ -66,7 +66,7 @@ class RedisJobStore:
         except JobNotFound:
             raise JobExpired("The job that this idempotency key stands for is gone.") from None
 
-    async def _kept(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
+    async def _keep_or_make_room(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
         # Pictures that are kept for a retry never cost a new job its place, be they ever so small.
         for most in _ROOM:
             try:
@@ -78,11 +78,11 @@ class RedisJobStore:
 
     async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
         try:
-            return await self._said(spec, image, args, taught=True)
+            return await self._send(spec, image, args, taught=True)
         except NoScriptError:
-            return await self._said(spec, image, args, taught=False)
+            return await self._send(spec, image, args, taught=False)
 
-    async def _said(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
+    async def _send(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
         # NX: said again, the picture of a job that waits must not get a time to live.
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=keys.UNADMITTED_MS, nx=True)

@@ -211,7 +211,7 @@ def test_warming_up_through_a_decoder_uses_it() -> None:
 
 
 def test_warming_up_goes_the_whole_way_so_that_a_broken_model_shows_before_the_first_job() -> None:
-    warm_up(MockSession())
+    warm_up(MockSession(), in_process)
 
     with pytest.raises(ValueError, match="weights"):
-        warm_up(BrokenSession(ValueError("weights")))
+        warm_up(BrokenSession(ValueError("weights")), in_process)
