@@ -35,9 +35,15 @@ def member(tmp_path: Path, keeper: Keeper) -> Iterator[Member]:
     (tmp_path / "three.py").write_text(PROGRAM, encoding="utf-8")
     member = Member("three", "three", {**os.environ, "PYTHONPATH": str(tmp_path)}, tmp_path, keeper)
     member.start()
-    until(lambda: len(descendants(member.pid)) == 3, what="all three to run")
+    until(lambda: all_three(member), what="all three to run")
     yield member
     member.end()
+
+
+def all_three(member: Member) -> bool:
+    """Whether all run, and the one that leaves the group has left it: it is born in it."""
+    everybody = descendants(member.pid)
+    return len(everybody) == 3 and len({os.getpgid(pid) for pid in everybody}) == 2
 
 
 def test_killing_the_main_process_leaves_what_it_started_as_orphans(member: Member) -> None:
@@ -64,7 +70,7 @@ def test_the_end_of_a_member_is_the_end_of_all_that_came_of_it(member: Member) -
     member.kill(Part.MAIN)
     until(member.found_dead)
     member.start()
-    until(lambda: len(descendants(member.pid)) == 3, what="all three to run again")
+    until(lambda: all_three(member), what="all three to run again")
 
     member.end()
 
