@@ -83,6 +83,12 @@ def call(line: Proxy) -> socket.socket:
     return end
 
 
+def hear(line: Proxy) -> bytes:
+    with closing(call(line)) as end:
+        end.settimeout(10)
+        return end.recv(1)
+
+
 def ask(end: socket.socket, words: bytes, seconds: float = 10) -> bytes:
     """What comes back; raises TimeoutError where nothing does."""
     end.settimeout(seconds)
@@ -252,9 +258,8 @@ def test_a_server_that_is_down_is_a_broken_line_and_no_silence(echo: Echo, line:
     echo.join(10)
 
     # It may be felt while connecting already.
-    with pytest.raises(ConnectionResetError), closing(call(line)) as end:
-        end.settimeout(10)
-        end.recv(1)
+    with pytest.raises(ConnectionResetError):
+        hear(line)
 
     until(lambda: line.connections() == 0)
 
