@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from gateway.bodies import Submission
 from gateway.idempotency import Idempotency
 from gateway.listing import Listing, before
 from gateway.schemas import JobOptions, ListQuery
-from gateway.waiting import Patience, Waiters, leaving
+from gateway.waiting import Patience, Waiter, Waiters, leaving, soon
 from shared.errors import (
     BrokerUnavailable,
     JobAlreadyFinished,
@@ -36,6 +36,7 @@ Labels = Mapping[tuple[str, str], tuple[str, ...]]
 _JOB_ID: Final = re.compile(r"job_[0-9a-f]{32}")
 _FRESH_S: Final = 1.0
 _HICCUP_S: Final = 0.1
+_SOON_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +99,10 @@ class Jobs:
         Raises: ModelNotFound, StorageFull, IdempotencyKeyReused, JobExpired.
         """
         spec = self._spec(picture.options)
-        with self._waiters.register(spec.id) as ending:
+        with self._waiters.register(spec.id) as waiter:
             job = await self._queued(spec, picture, idempotency)
             if job.id == spec.id:
-                return await self._settled(job, ending, patience)
+                return await self._settled(job, waiter, patience)
         return await self.get(job.id, patience)
 
     async def get(self, job_id: str, patience: Patience) -> Job:
@@ -110,8 +111,8 @@ class Jobs:
         Raises: JobNotFound, JobExpired.
         """
         job_id = checked_id(job_id)
-        with self._waiters.register(job_id) as ending:
-            return await self._settled(await self._store.get(job_id, ANONYMOUS), ending, patience)
+        with self._waiters.register(job_id) as waiter:
+            return await self._settled(await self._store.get(job_id, ANONYMOUS), waiter, patience)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job that waits, ask it of one that runs. The job afterwards; a repeat gives the same.
@@ -228,22 +229,32 @@ class Jobs:
             metadata=options.metadata,
         )
 
-    async def _settled(self, job: Job, ending: asyncio.Future[None], patience: Patience) -> Job:
+    async def _settled(self, job: Job, waiter: Waiter, patience: Patience) -> Job:
         if job.done or patience.seconds <= 0:
             return job
+        deadline = asyncio.get_running_loop().time() + patience.seconds
+        if await soon(waiter, min(patience.seconds, _SOON_S)) and (success := waiter.result().success) is not None:
+            return success.of(job)
+        return await self._settled_late(job, waiter, deadline, patience)
+
+    async def _settled_late(self, job: Job, waiter: Waiter, deadline: float, patience: Patience) -> Job:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience.seconds
+        # Who waits for longer may leave meanwhile.
         with leaving(patience.receive) as left:
-            while (rest := deadline - loop.time()) > 0 and not self._waiters.dismissed:
-                await asyncio.wait({ending, left}, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            while not self._waiters.dismissed:
+                rest = max(0.0, deadline - loop.time())
+                either: set[asyncio.Future[Any]] = {waiter, left}
+                await asyncio.wait(either, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
                 if left.done():
                     break
+                if waiter.done() and (success := waiter.result().success) is not None:
+                    return success.of(job)
                 # The wait outlasts a hiccup of the store: it ends with the job, or with its time.
                 with suppress(BrokerUnavailable):
                     job = await self._store.get(job.id, job.spec.owner)
-                if job.done:
+                if job.done or loop.time() >= deadline:
                     break
-                if ending.done():
+                if waiter.done():
                     await asyncio.wait({left}, timeout=min(_HICCUP_S, rest))
         return job
 

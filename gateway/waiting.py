@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from starlette.types import Receive
 
 from shared.errors import BrokerUnavailable
-from shared.store import JobStore
+from shared.store import Ending, JobStore
 
 SWEEP_S: Final = 1.0
 """A job's end that the subscription missed is found within so many seconds."""
@@ -31,13 +31,17 @@ class Patience:
     receive: Receive | None = None
 
 
+Waiter: TypeAlias = asyncio.Future[Ending]
+"""Is done once the job has ended or is gone. It may also be done for no reason: what the news leaves open, look up."""
+
+
 class Waiters:
     """Who waits for which job. `len` counts the callers."""
 
     def __init__(self, store: JobStore, *, sweep_s: float = SWEEP_S) -> None:
         self._store = store
         self._sweep_s = sweep_s
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[Waiter]] = {}
         self._dismissed = False
 
     def __len__(self) -> int:
@@ -49,20 +53,17 @@ class Waiters:
         return self._dismissed
 
     @contextmanager
-    def register(self, job_id: str) -> Iterator[asyncio.Future[None]]:
-        """A future that is done once the job has ended or is gone. Register first, then look at the job.
-
-        It may also be done for no reason: look at the job again.
-        """
-        ending = asyncio.get_running_loop().create_future()
+    def register(self, job_id: str) -> Iterator[Waiter]:
+        """Wait for a job's end. Register first, then look at the job."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
         if self._dismissed:
-            ending.set_result(None)
-        self._waiting.setdefault(job_id, set()).add(ending)
+            waiter.set_result(Ending(job_id=job_id))
+        self._waiting.setdefault(job_id, set()).add(waiter)
         try:
-            yield ending
+            yield waiter
         finally:
             others = self._waiting[job_id]
-            others.discard(ending)
+            others.discard(waiter)
             if not others:
                 del self._waiting[job_id]
 
@@ -70,7 +71,7 @@ class Waiters:
         """Let everybody go, now and from now on: the gateway is stopping."""
         self._dismissed = True
         for job_id in self._waiting:
-            self._wake(job_id)
+            self._wake(Ending(job_id=job_id))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,9 +89,9 @@ class Waiters:
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                async for job_id in self._store.endings():
+                async for ending in self._store.endings():
                     pause = _FIRST_PAUSE_S
-                    self._wake(job_id)
+                    self._wake(ending)
             except BrokerUnavailable as error:
                 _log.warning("endings_lost", detail=error.detail)
             except Exception:  # noqa: BLE001 - without this task every wait would last a sweep longer, for ever
@@ -105,16 +106,38 @@ class Waiters:
             try:
                 for start in range(0, len(job_ids), _STRIDE):
                     for job_id in await self._store.ended(job_ids[start : start + _STRIDE]):
-                        self._wake(job_id)
+                        self._wake(Ending(job_id=job_id))
             except BrokerUnavailable as error:
                 _log.warning("sweep_missed", detail=error.detail)
             except Exception:  # noqa: BLE001 - without this task a missed end would never be found
                 _log.exception("sweep_broke")
 
-    def _wake(self, job_id: str) -> None:
-        for ending in self._waiting.get(job_id, ()):
-            if not ending.done():
-                ending.set_result(None)
+    def _wake(self, ending: Ending) -> None:
+        for waiter in self._waiting.get(ending.job_id, ()):
+            if not waiter.done():
+                waiter.set_result(ending)
+
+
+async def soon(waiter: Waiter, seconds: float) -> bool:
+    """Whether the waiter is done within so many seconds. It goes on waiting otherwise."""
+    if waiter.done():
+        return True
+    # Most waits end here, and a task for each would cost more than the wait.
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    waiter.add_done_callback(wake)
+    timer = loop.call_later(seconds, wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        waiter.remove_done_callback(wake)
+    return waiter.done()
 
 
 @contextmanager

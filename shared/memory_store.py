@@ -14,10 +14,12 @@ from shared.store import (
     ONCE_S,
     TOMBSTONE_S,
     WORKER_TTL_S,
+    Ending,
     Once,
     Overview,
     Page,
     Reaped,
+    Success,
     WorkerReport,
     WorkerSighting,
 )
@@ -41,7 +43,7 @@ class _Record:
 @dataclass(slots=True)
 class _Subscriber:
     loop: asyncio.AbstractEventLoop
-    ids: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    news: asyncio.Queue[Ending] = field(default_factory=asyncio.Queue)
 
 
 class MemoryStore:
@@ -87,13 +89,13 @@ class MemoryStore:
             self._bury()
             return {id_ for id_ in job_ids if id_ not in self._records or self._records[id_].job.done}
 
-    async def endings(self) -> AsyncIterator[str]:
+    async def endings(self) -> AsyncIterator[Ending]:
         """See `JobStore.endings`."""
         subscriber = _Subscriber(asyncio.get_running_loop())
         self._subscribers.append(subscriber)
         try:
             while True:
-                yield await subscriber.ids.get()
+                yield await subscriber.news.get()
         finally:
             self._subscribers.remove(subscriber)
 
@@ -116,7 +118,7 @@ class MemoryStore:
             del self._records[job_id]
             self._pictures.pop(job_id, None)
             self._tombs.pop(job_id, None)
-            self._tell(job_id)
+            self._tell(Ending(job_id=job_id))
 
     async def retry(self, job_id: str, owner: str, spec: JobSpec, pause_ms: int = 0) -> Job:
         """See `JobStore.retry`."""
@@ -425,7 +427,7 @@ class MemoryStore:
             self._pictures.pop(record.job.id, None)
         self._ended[state] += 1
         self._tombs[record.job.id] = (record.job.spec.owner, expires + TOMBSTONE_S * 1_000_000)
-        self._tell(record.job.id)
+        self._tell(Ending(job_id=record.job.id, success=_success(record.job)))
 
     def _bury(self) -> None:
         now = self._now_us()
@@ -437,6 +439,22 @@ class MemoryStore:
                 self._pictures.pop(job_id, None)
         self._tombs = {job_id: tomb for job_id, tomb in self._tombs.items() if tomb[1] > now}
 
-    def _tell(self, job_id: str) -> None:
+    def _tell(self, ending: Ending) -> None:
         for subscriber in self._subscribers:
-            subscriber.loop.call_soon_threadsafe(subscriber.ids.put_nowait, job_id)
+            subscriber.loop.call_soon_threadsafe(subscriber.news.put_nowait, ending)
+
+
+def _success(job: Job) -> Success | None:
+    if job.state is not JobState.SUCCEEDED:
+        return None
+    assert job.started_us is not None
+    assert job.finished_us is not None
+    assert job.expires_us is not None
+    assert job.answer is not None
+    return Success(
+        attempt=job.attempt,
+        started_us=job.started_us,
+        finished_us=job.finished_us,
+        expires_us=job.expires_us,
+        answer=job.answer,
+    )

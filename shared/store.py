@@ -5,11 +5,11 @@ Every method raises `BrokerUnavailable` when the store does not answer.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from shared.errors import WorkerCrashed
-from shared.jobs import LEASE_MS, Claim, Failure, Job, JobSpec, JobState, Outcome
+from shared.jobs import LEASE_MS, Answer, Claim, Failure, Job, JobSpec, JobState, Outcome
 
 WORKER_TTL_S = LEASE_MS // 1000
 """A worker not heard from for so many seconds counts as gone."""
@@ -80,6 +80,40 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """What a job's success adds to what is known of it."""
+
+    attempt: int
+    started_us: int
+    finished_us: int
+    expires_us: int
+    answer: Answer
+
+    def of(self, job: Job) -> Job:
+        """The job after it, as its record tells it."""
+        return replace(
+            job,
+            state=JobState.SUCCEEDED,
+            attempt=self.attempt,
+            started_us=self.started_us,
+            finished_us=self.finished_us,
+            expires_us=self.expires_us,
+            answer=self.answer,
+            due_us=None,
+            position=None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """News that a job has ended, or is gone."""
+
+    job_id: str
+    success: Success | None = None
+    """Spares a look at the record. None: look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reaped:
     """What one look for jobs that nobody holds found."""
 
@@ -118,8 +152,8 @@ class JobStore(Protocol):
     async def ended(self, job_ids: Sequence[str]) -> set[str]:
         """Those of the ids that have ended or are gone."""
 
-    def endings(self) -> AsyncIterator[str]:
-        """Ids of jobs as they end, over one connection. Some may be missed when that connection breaks.
+    def endings(self) -> AsyncIterator[Ending]:
+        """News of jobs as they end, over one connection. Some may be missed when that connection breaks.
 
         Raises: BrokerUnavailable when it breaks; iterate again.
         """

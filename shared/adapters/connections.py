@@ -14,6 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemory
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from shared.adapters.line import Line
 from shared.errors import BrokerUnavailable, StorageFull
 
 FullError = OutOfMemoryError
@@ -80,6 +81,11 @@ def for_gateway(url: str, *, connections: int) -> redis.asyncio.Redis:
         client_name=f"darkroom-gateway-{os.getpid()}",
     )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def calling_line(url: str) -> Line:
+    """A connection for what every request of a gateway asks, as prompt and as ready to be replaced as the pool's."""
+    return Line(url, name=f"darkroom-gateway-{os.getpid()}", timeout_s=TIMEOUT_S, connect_s=TIMEOUT_S / 2)
 
 
 def for_listening(url: str) -> redis.asyncio.Redis:

@@ -22,7 +22,7 @@ Keys (all in one logical database; names are built inside the scripts, so one se
     darkroom:worker:<id>        string  a worker's last report; `WORKER_TTL_S`
     darkroom:reaped             string  when somebody last reaped; for ever
     darkroom:bell               list    Celery's queue: bells that hang
-    darkroom:ended              channel ids of jobs as they end
+    darkroom:ended              channel ids of jobs as they end; after a success's id all that it adds to the record
 
 Times are microseconds of the server's clock: no other clock decides anything.
 """
@@ -152,7 +152,7 @@ end
 _CLOSE: Final = f"""
 local function close(id, now, state, field, value, dead)
   local record = '{JOB}' .. id
-  local h = redis.call('HMGET', record, 'owner', 'result_ttl_ms', 'retry_keep_ms', 'number')
+  local h = redis.call('HMGET', record, 'owner', 'result_ttl_ms', 'retry_keep_ms', 'number', 'attempt', 'started_us')
   local ttl_ms = tonumber(h[2])
   local keep_ms = math.min(tonumber(h[3] or 0), ttl_ms)
   local expires = now + ttl_ms * 1000
@@ -170,6 +170,9 @@ local function close(id, now, state, field, value, dead)
   if dead then redis.call('ZADD', '{DEAD}', h[4], id) end
   redis.call('ZADD', '{ENDS}', text(expires + {TOMBSTONE_S} * 1000000), h[1] .. ' ' .. id)
   redis.call('HINCRBY', '{COUNTS}', state, 1)
+  if state == 'succeeded' then
+    id = table.concat({{id, h[5], h[6], text(now), text(expires), value}}, ' ')
+  end
   redis.call('PUBLISH', '{ENDED}', id)
 end
 """

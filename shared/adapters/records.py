@@ -6,7 +6,11 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from shared.jobs import Answer, Failure, Job, JobSpec, JobState, Priority, Timings
-from shared.store import Reaped, WorkerReport
+from shared.store import Ending, Reaped, Success, WorkerReport
+
+_SPEC: Final = tuple(field.name for field in fields(JobSpec))
+
+_TIMINGS: Final = tuple(field.name for field in fields(Timings))
 
 _LATER: Final = {field.name: field.default for field in fields(JobSpec) if field.name in {"retry_of", "retry_keep_ms"}}
 """What the first versions did not know, and could not read."""
@@ -28,8 +32,8 @@ def _dumps(value: Mapping[str, object]) -> bytes:
 
 def dump_spec(spec: JobSpec) -> bytes:
     """The spec as JSON, without what every version takes for granted."""
-    given = {name: value for name, value in asdict(spec).items() if name not in _LATER or value != _LATER[name]}
-    return _dumps(given)
+    given = ((name, getattr(spec, name)) for name in _SPEC)
+    return _dumps({name: value for name, value in given if name not in _LATER or value != _LATER[name]})
 
 
 def load_spec(data: bytes) -> JobSpec:
@@ -41,7 +45,8 @@ def load_spec(data: bytes) -> JobSpec:
 
 def dump_answer(answer: Answer) -> bytes:
     """The answer as JSON."""
-    return _dumps(asdict(answer))
+    timings = answer.timings
+    return _dumps({"scores": answer.scores, "timings": {name: getattr(timings, name) for name in _TIMINGS}})
 
 
 def dump_failure(failure: Failure) -> bytes:
@@ -67,11 +72,30 @@ def load_report(data: bytes) -> WorkerReport:
     return WorkerReport(**_known(WorkerReport, data))
 
 
-def _answer(data: bytes | None) -> Answer | None:
-    if data is None:
-        return None
+def _load_answer(data: str | bytes) -> Answer:
     told: dict[str, Any] = json.loads(data)
     return Answer(scores=tuple(told["scores"]), timings=Timings(**_of(Timings, told["timings"])))
+
+
+def load_ending(data: bytes) -> Ending:
+    """The news that a script published; older versions' scripts tell no more than the id."""
+    job_id, *rest = data.decode().split(" ", 5)
+    if not rest:
+        return Ending(job_id=job_id)
+    attempt, started_us, finished_us, expires_us, answer = rest
+    success = Success(
+        attempt=int(attempt),
+        started_us=int(started_us),
+        finished_us=int(finished_us),
+        expires_us=int(expires_us),
+        answer=_load_answer(answer),
+    )
+    return Ending(job_id=job_id, success=success)
+
+
+def pairs(row: list[bytes]) -> dict[bytes, bytes]:
+    """A hash, of which Redis says each field and then its value."""
+    return dict(zip(row[::2], row[1::2], strict=True))
 
 
 def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
@@ -81,7 +105,7 @@ def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
         return int(record[name]) if name in record else None
 
     state = JobState(record[b"state"].decode())
-    failure = record.get(b"failure")
+    answer, failure = record.get(b"answer"), record.get(b"failure")
     return Job(
         spec=load_spec(record[b"spec"]),
         state=state,
@@ -93,7 +117,7 @@ def load_job(record: Mapping[bytes, bytes], position: int | None) -> Job:
         cancel_requested=b"cancel_requested" in record,
         retried_as=record[b"retried_as"].decode() if b"retried_as" in record else None,
         due_us=moment(b"due_us"),
-        answer=_answer(record.get(b"answer")),
+        answer=None if answer is None else _load_answer(answer),
         failure=None if failure is None else Failure(**_known(Failure, failure)),
         position=position if state is JobState.QUEUED else None,
     )

@@ -7,11 +7,12 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from shared.adapters import keys
-from shared.adapters.connections import for_gateway, for_listening, in_time, translated
-from shared.adapters.records import dump_failure, dump_spec, load_job, load_reaped, load_report
+from shared.adapters.connections import calling_line, for_gateway, for_listening, in_time, translated
+from shared.adapters.line import Argument, Line, raise_errors
+from shared.adapters.records import dump_failure, dump_spec, load_ending, load_job, load_reaped, load_report, pairs
 from shared.errors import BrokerUnavailable, IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
-from shared.store import CRASHED, WORKER_TTL_S, Once, Overview, Page, Reaped, WorkerSighting
+from shared.store import CRASHED, WORKER_TTL_S, Ending, Once, Overview, Page, Reaped, WorkerSighting
 
 _QUIET_S: Final = 3.0
 """A line that has told of no end for so long is asked whether it lives, and has as long to answer."""
@@ -25,9 +26,10 @@ _MOST_SEEN: Final = 2000
 
 
 class RedisJobStore:
-    """`JobStore` in Redis. One pool for calls and one connection that listens."""
+    """`JobStore` in Redis. One line for what every request asks, a pool for the rest, one connection that listens."""
 
-    def __init__(self, client: Redis, listener: Redis, bell: Callable[[], bytes]) -> None:
+    def __init__(self, line: Line, client: Redis, listener: Redis, bell: Callable[[], bytes]) -> None:
+        self._line = line
         self._client = client
         self._listener = listener
         self._bell = bell
@@ -40,12 +42,12 @@ class RedisJobStore:
 
     @classmethod
     def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
-        """Connect lazily to the server at `url`, with at most `connections` connections and one more that listens."""
-        return cls(for_gateway(url, connections=connections), for_listening(url), bell)
+        """Connect lazily to the server at `url`, with at most `connections` connections and two more of its own."""
+        return cls(calling_line(url), for_gateway(url, connections=connections), for_listening(url), bell)
 
     async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """See `JobStore.enqueue`: one round trip."""
-        args: list[bytes | str | float] = [
+        args: list[Argument] = [
             *(spec.id, spec.owner, *_terms(spec), self._bell()),
             *("" if once is None else once.key, "" if once is None else once.fingerprint),
         ]
@@ -66,7 +68,7 @@ class RedisJobStore:
         except JobNotFound:
             raise JobExpired("The job that this idempotency key stands for is gone.") from None
 
-    async def _keep_or_make_room(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
+    async def _keep_or_make_room(self, spec: JobSpec, image: bytes, args: list[Argument]) -> list[Any]:
         # Pictures that are kept for a retry never cost a new job its place, be they ever so small.
         for most in _ROOM:
             try:
@@ -76,21 +78,17 @@ class RedisJobStore:
                     raise
         return await self._keep(spec, image, args)
 
-    async def _keep(self, spec: JobSpec, image: bytes, args: list[bytes | str | float]) -> list[Any]:
+    async def _keep(self, spec: JobSpec, image: bytes, args: list[Argument]) -> list[Any]:
         try:
             return await self._send(spec, image, args, taught=True)
         except NoScriptError:
             return await self._send(spec, image, args, taught=False)
 
-    async def _send(self, spec: JobSpec, image: bytes, args: list[bytes | str | float], *, taught: bool) -> list[Any]:
+    async def _send(self, spec: JobSpec, image: bytes, args: list[Argument], *, taught: bool) -> list[Any]:
         # NX: said again, the picture of a job that waits must not get a time to live.
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(f"{keys.PICTURE}{spec.id}", image, px=keys.UNADMITTED_MS, nx=True)
-        if taught:
-            pipeline.evalsha(self._enqueue.sha, 0, *args)
-        else:
-            pipeline.eval(keys.ENQUEUE, 0, *args)
-        kept, answer = await pipeline.execute(raise_on_error=False)
+        keep = ("SET", f"{keys.PICTURE}{spec.id}", image, "PX", keys.UNADMITTED_MS, "NX")
+        admit = ("EVALSHA", self._enqueue.sha) if taught else ("EVAL", keys.ENQUEUE)
+        kept, answer = await self._line.call(keep, (*admit, 0, *args))
         # A full Redis keeps no picture and takes no job, and still knows the job that came before.
         if isinstance(answer, list) and answer[0] in {keys.FIRST, keys.REUSED}:
             return answer
@@ -102,10 +100,10 @@ class RedisJobStore:
     async def get(self, job_id: str, owner: str) -> Job:
         """See `JobStore.get`: one round trip."""
         async with in_time():
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.hgetall(f"{keys.JOB}{job_id}")
-            pipeline.zrank(keys.QUEUE, job_id)
-            record, rank = await pipeline.execute()
+            row, rank = raise_errors(
+                await self._line.call(("HGETALL", f"{keys.JOB}{job_id}"), ("ZRANK", keys.QUEUE, job_id))
+            )
+        record = pairs(row)
         if not record or record[b"owner"].decode() != owner:
             raise await self._absence(job_id, owner)
         return load_job(record, None if rank is None else rank + 1)
@@ -113,17 +111,16 @@ class RedisJobStore:
     async def ended(self, job_ids: Sequence[str]) -> set[str]:
         """See `JobStore.ended`: one round trip for all."""
         async with in_time():
-            pipeline = self._client.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipeline.hget(f"{keys.JOB}{job_id}", "state")
-            states = await pipeline.execute()
+            states = raise_errors(
+                await self._line.call(*[("HGET", f"{keys.JOB}{job_id}", "state") for job_id in job_ids])
+            )
         return {
             job_id
             for job_id, state in zip(job_ids, states, strict=True)
             if state is None or JobState(state.decode()).done
         }
 
-    async def endings(self) -> AsyncIterator[str]:
+    async def endings(self) -> AsyncIterator[Ending]:
         """See `JobStore.endings`."""
         with translated():
             async with self._listener.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -137,7 +134,7 @@ class RedisJobStore:
                         # Nothing ended, or nothing comes through any more: a line can die without a word.
                         await subscription.ping()
                     elif message["type"] == "message":
-                        yield message["data"].decode()
+                        yield load_ending(message["data"])
                     asked = message is None
 
     async def cancel(self, job_id: str, owner: str) -> Job:
@@ -298,6 +295,7 @@ class RedisJobStore:
 
     async def close(self) -> None:
         """See `JobStore.close`."""
+        await self._line.close()
         await self._client.aclose()
         await self._listener.aclose()
 

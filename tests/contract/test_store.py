@@ -15,7 +15,7 @@ from shared.adapters.redis_work_store import RedisWorkStore
 from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
 from shared.jobs import Claim, Job, JobState, Priority, Setback
 from shared.memory_store import MemoryStore
-from shared.store import CRASHED, JobStore, Once, Reaped, WorkStore
+from shared.store import CRASHED, Ending, JobStore, Once, Reaped, WorkStore
 from tests.support.jobs import PICTURE, a_failure, a_report, a_spec, an_answer
 from tests.support.waiting import eventually
 
@@ -379,15 +379,15 @@ async def test_ended_names_what_ended_or_is_gone(both: Both) -> None:
 
 
 async def test_every_end_is_told_to_those_who_listen(both: Both) -> None:
-    heard: list[str] = []
+    heard: list[Ending] = []
     listening = asyncio.Event()
 
     async def listen() -> None:
         async with aclosing(both.jobs.endings()) as endings:  # type: ignore[type-var]
-            async for job_id in endings:
-                if job_id == probe.id:
+            async for ending in endings:
+                if ending.job_id == probe.id:
                     listening.set()
-                heard.append(job_id)
+                heard.append(ending)
 
     probe = a_spec()
     task = asyncio.create_task(listen())
@@ -406,9 +406,14 @@ async def test_every_end_is_told_to_those_who_listen(both: Both) -> None:
     assert both.work.claim("w1") is None
 
     async def told() -> bool:
-        return {succeeded.id, canceled.id, expired.id} <= set(heard)
+        return {succeeded.id, canceled.id, expired.id} <= {ending.job_id for ending in heard}
 
     await eventually(told)
+    # The news of a success is as good as the record.
+    success = next(ending.success for ending in heard if ending.job_id == succeeded.id)
+    assert success is not None
+    assert success.of(succeeded) == await both.jobs.get(succeeded.id, succeeded.spec.owner)
+    assert {ending.job_id for ending in heard if ending.success} == {succeeded.id}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -66,3 +66,11 @@ async def store(server: RedisServer) -> AsyncIterator[RedisJobStore]:
     store = RedisJobStore.from_url(server.url, connections=4, bell=Bell())
     yield store
     await store.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of the test's own, to be frozen and killed."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()

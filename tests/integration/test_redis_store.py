@@ -342,13 +342,6 @@ async def test_rare_jobs_are_found_page_by_page_among_many(jobs: RedisJobStore) 
     assert third.next_before is None
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
-
-
 async def test_a_frozen_redis_is_told_within_two_seconds_and_forgiven(own_server: RedisServer) -> None:
     store = RedisJobStore.from_url(own_server.url, connections=2, bell=Bell())
     await store.enqueue(a_spec(), PICTURE)

@@ -20,7 +20,7 @@ from gateway.waiting import Waiters
 from shared.errors import BrokerUnavailable
 from shared.jobs import Claim, Job, JobSpec, Outcome
 from shared.memory_store import MemoryStore
-from shared.store import Once, Overview
+from shared.store import Ending, Once, Overview
 from tests.support.jobs import an_answer
 from tests.support.pictures import a_png
 from tests.support.waiting import until
@@ -58,12 +58,12 @@ class ShakyStore(MemoryStore):
         self._answer()
         return await super().ended(job_ids)
 
-    async def endings(self) -> AsyncIterator[str]:
+    async def endings(self) -> AsyncIterator[Ending]:
         self.listeners += 1
-        async for job_id in super().endings():
+        async for ending in super().endings():
             self._answer()
             if not self.mute:
-                yield job_id
+                yield ending
 
     async def overview(self) -> Overview:
         self.overviews += 1

@@ -6,6 +6,7 @@ import pytest
 from gateway import waiting
 from gateway.waiting import Waiters
 from shared.jobs import new_job_id
+from shared.store import Ending
 from tests.support.gateways import ShakyStore, work
 from tests.support.jobs import a_spec
 from tests.support.waiting import eventually
@@ -80,10 +81,10 @@ class BrokenStore(ShakyStore):
             self.accidents -= 1
             raise RuntimeError("stumbled")
 
-    async def endings(self) -> AsyncIterator[str]:
+    async def endings(self) -> AsyncIterator[Ending]:
         self._stumble()
-        async for job_id in super().endings():
-            yield job_id
+        async for ending in super().endings():
+            yield ending
 
     async def ended(self, job_ids: object) -> set[str]:
         self._stumble()
@@ -150,3 +151,16 @@ async def test_a_sweep_asks_for_many_in_several_strides(count: int) -> None:
 
     assert [size for size in asked if size][:3] == [1000, 1000, 500]
     assert len(waiters) == 0
+
+
+async def test_a_wait_that_ends_soon_says_so_and_another_goes_on() -> None:
+    waiters = Waiters(ShakyStore())
+    loop = asyncio.get_running_loop()
+    with waiters.register("a") as waiter:
+        late = await waiting.soon(waiter, 0.01)
+        still_waiting = not waiter.done()
+        loop.call_soon(waiter.set_result, Ending(job_id="a"))
+        early = await waiting.soon(waiter, 60)
+        again = await waiting.soon(waiter, 60)
+
+    assert (late, still_waiting, early, again) == (False, True, True, True)
