@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import NoScriptError
 
 from shared.adapters import keys
 from shared.adapters.connections import for_worker, translated
@@ -19,10 +20,12 @@ class RedisWorkStore:
 
     def __init__(self, client: Redis, bell: Callable[[], bytes]) -> None:
         self._client = client
+        # The drain's own, without the client's books; beats and the reaper come from other threads.
+        self._line = client.connection_pool.make_connection()
         self._bell = bell
         self._number = 1
-        self._claim = client.register_script(keys.CLAIM)
-        self._finish = client.register_script(keys.FINISH)
+        self._claim_sha = client.register_script(keys.CLAIM).sha
+        self._finish_sha = client.register_script(keys.FINISH).sha
         self._give_back = client.register_script(keys.GIVE_BACK)
         self._beat = client.register_script(keys.BEAT)
         self._reap = client.register_script(keys.REAP)
@@ -51,8 +54,7 @@ class RedisWorkStore:
         args: list[str | int | bytes] = [worker, claim.spec.id, claim.token]
         args += [*_ending(outcome), number, bell, *_pauses(outcome)]
         asked = time.perf_counter()
-        with translated():
-            counted, row = self._finish(args=args)
+        counted, row = self._ask(self._finish_sha, keys.FINISH, args)
         return bool(counted), self._taken(worker, row, asked) if then_claim else None
 
     def give_back(self, claim: Claim) -> bool:
@@ -62,16 +64,26 @@ class RedisWorkStore:
 
     def _taken(self, worker: str, row: list[Any] | bytes | None, asked: float) -> Claim | None:
         while row == keys.AGAIN:
-            with translated():
-                row = self._claim(args=[worker, self._number])
+            row = self._ask(self._claim_sha, keys.CLAIM, [worker, self._number])
         # Counted on only now: a question whose answer never came is asked in the same words by the next call.
         self._number += 1
         return _claim(row, asked)
 
+    def _ask(self, sha: str, script: str, args: list[str | int | bytes]) -> Any:
+        with translated():
+            try:
+                return self._call("EVALSHA", sha, 0, *args)
+            except NoScriptError:
+                return self._call("EVAL", script, 0, *args)
+
+    def _call(self, *command: str | float | bytes) -> Any:
+        self._line.send_command(*command)  # type: ignore[no-untyped-call]
+        return self._line.read_response()
+
     def linger(self, seconds: float) -> bool:
         """See `WorkStore.linger`: takes the bell off the list itself, so Celery has nothing to acknowledge."""
         with translated():
-            return self._client.brpop([keys.BELL], timeout=seconds) is not None
+            return self._call("BRPOP", keys.BELL, seconds) is not None
 
     def beat(self, report: WorkerReport, claim: Claim | None = None) -> bool:
         """See `WorkStore.beat`."""
@@ -88,6 +100,7 @@ class RedisWorkStore:
         """See `WorkStore.retire`."""
         with translated():
             self._retire(args=[worker])
+        self._line.disconnect()  # type: ignore[no-untyped-call]
         self._client.close()
 
 

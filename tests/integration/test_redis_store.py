@@ -170,13 +170,13 @@ async def test_a_claim_that_raised_is_asked_in_the_same_words(
     empty_redis: RedisServer, jobs: RedisJobStore, work: RedisWorkStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await jobs.enqueue(a_spec(), PICTURE)
-    real = work._claim
+    real = work._call
 
-    def claimed_and_lost(**words: Any) -> None:
-        real(**words)
+    def claimed_and_lost(*words: Any) -> None:
+        real(*words)
         raise RedisConnectionError("the answer was lost")
 
-    monkeypatch.setattr(work, "_claim", claimed_and_lost)
+    monkeypatch.setattr(work, "_call", claimed_and_lost)
     with pytest.raises(BrokerUnavailable):
         work.claim("w1")
     monkeypatch.undo()
@@ -193,13 +193,13 @@ async def test_many_expired_jobs_are_ended_in_portions(
     late = [await jobs.enqueue(a_spec(queue_ttl_ms=0), PICTURE) for _ in range(keys.MOST_EXPIRED + 10)]
     good = await jobs.enqueue(a_spec(), PICTURE)
     scripts: list[int] = []
-    real = work._claim
+    real = work._ask
 
-    def counted(**words: Any) -> Any:
+    def counted(*words: Any) -> Any:
         scripts.append(1)
-        return real(**words)
+        return real(*words)
 
-    monkeypatch.setattr(work, "_claim", counted)
+    monkeypatch.setattr(work, "_ask", counted)
 
     claim = work.claim("w1")
 
