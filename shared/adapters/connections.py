@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemory
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from shared.adapters.line import Line
+from shared.adapters.line import Line, messages
 from shared.errors import BrokerUnavailable, StorageFull
 
 FullError = OutOfMemoryError
@@ -28,6 +28,9 @@ TIMEOUT_S: Final = 1.0
 
 PROMPT_S: Final = 1.7
 """How long a whole call of a gateway may take."""
+
+QUIET_S: Final = 3.0
+"""A line that has told of no end for so long is asked whether it lives, and has as long to answer."""
 
 WORKER_TIMEOUT_S: Final = 3.0
 """How long a worker waits for an answer: longer than it ever lingers."""
@@ -88,16 +91,9 @@ def calling_line(url: str) -> Line:
     return Line(url, name=f"darkroom-gateway-{os.getpid()}", timeout_s=TIMEOUT_S, connect_s=TIMEOUT_S / 2)
 
 
-def for_listening(url: str) -> redis.asyncio.Redis:
-    """An asynchronous client for one connection that listens; it breaks at once rather than mend itself unseen."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        max_connections=1,
-        socket_timeout=None,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=AsyncRetry(NoBackoff(), 0),
-        client_name=f"darkroom-gateway-{os.getpid()}",
-    )
+def news_line(url: str, channel: str) -> AsyncGenerator[bytes]:
+    """What is published on a channel, over a connection of a gateway's that breaks at once rather than mend itself."""
+    return messages(url, channel, name=f"darkroom-gateway-{os.getpid()}", connect_s=TIMEOUT_S, quiet_s=QUIET_S)
 
 
 def for_worker(url: str) -> redis.Redis:

@@ -1,4 +1,4 @@
-"""One connection to Redis that many calls share, for what every request asks.
+"""Connections to Redis for what every request needs: one that many calls share, and one that listens.
 
 A client with a pool spends more time on its own books than on the wire. Here a call is written at once behind the
 others' and its answers come in the same order.
@@ -6,7 +6,7 @@ others' and its answers come in the same order.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
@@ -99,27 +99,35 @@ class Line:
             opening.exception()
 
     async def _open(self) -> "_Wire":
-        loop = asyncio.get_running_loop()
-        where = self._where
-        wire = _Wire(self._timeout_s)
-        try:
-            async with asyncio.timeout(self._connect_s):
-                if "path" in where:
-                    await loop.create_unix_connection(lambda: wire, where["path"])
-                else:
-                    host, port = where.get("host", "localhost"), where.get("port", 6379)
-                    await loop.create_connection(lambda: wire, host, port)
-                raise_errors(await wire.ask(_introduction(where, self._name)))
-        except TimeoutError as error:
-            wire.hang_up(RedisConnectionError("no connection in time"))
-            raise RedisTimeoutError("no connection in time") from error
-        except OSError as error:
-            raise RedisConnectionError(str(error)) from error
-        except BaseException:
-            wire.hang_up(RedisConnectionError("refused"))
-            raise
-        self._wire = wire
-        return wire
+        self._wire = await _connected(self._where, _Wire(self._timeout_s), name=self._name, seconds=self._connect_s)
+        return self._wire
+
+
+async def messages(url: str, channel: str, *, name: str, connect_s: float, quiet_s: float) -> AsyncGenerator[bytes]:
+    """What is published on a channel from now on, over a connection of its own.
+
+    A server that says nothing for `quiet_s` is asked whether it is there, and has as long to answer.
+
+    Raises: redis.exceptions.ConnectionError, redis.exceptions.TimeoutError; what the server says to a stranger.
+    """
+    ear = _Ear()
+    wire = await _connected(parse_url(url), _Wire(quiet_s, ear), name=name, seconds=connect_s)
+    try:
+        raise_errors(await wire.ask([("SUBSCRIBE", channel)]))
+        asked = False
+        while True:
+            replies = await ear.hear(quiet_s)
+            if not replies:
+                if asked:
+                    raise RedisTimeoutError("the server says nothing")
+                # Nothing was published, or nothing comes through any more: a line can die without a word.
+                wire.say(("PING",))
+            asked = not replies
+            for kind, *rest in raise_errors(replies):
+                if kind == b"message":
+                    yield rest[1]
+    finally:
+        wire.hang_up(RedisConnectionError("hung up"))
 
 
 def raise_errors(answers: list[Any]) -> list[Any]:
@@ -133,11 +141,39 @@ def raise_errors(answers: list[Any]) -> list[Any]:
     return answers
 
 
-class _Wire(asyncio.Protocol):
-    """One connection's life."""
+class _Ear:
+    """Keeps what is said until it is heard."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self) -> None:
+        self._said: list[Any] = []
+        self._hearing: asyncio.Future[None] | None = None
+
+    def tell(self, reply: Any) -> None:
+        """Say it. An exception is the last that is said."""
+        self._said.append(reply)
+        if self._hearing is not None:
+            _wake(self._hearing)
+
+    async def hear(self, seconds: float) -> list[Any]:
+        """All that was said; nothing after so many seconds in which nothing was."""
+        if not self._said:
+            loop = asyncio.get_running_loop()
+            hearing = self._hearing = loop.create_future()
+            timer = loop.call_later(seconds, _wake, hearing)
+            try:
+                await hearing
+            finally:
+                timer.cancel()
+        said, self._said = self._said, []
+        return said
+
+
+class _Wire(asyncio.Protocol):
+    """One connection's life. What the server says unasked, and its end, goes to the ear if there is one."""
+
+    def __init__(self, timeout_s: float, ear: _Ear | None = None) -> None:
         self._timeout_s = timeout_s
+        self._ear = ear
         self._reader = hiredis.Reader(replyError=_error)
         self._owed: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
         self._transport: asyncio.Transport | None = None
@@ -154,13 +190,20 @@ class _Wire(asyncio.Protocol):
             answers.set_exception(RedisConnectionError("the line is dead"))
             return answers
         self._owed.append((len(commands), [], answers))
-        self._transport.writelines([part for command in commands for part in _packed(command)])
+        self.say(*commands)
         if self._watch is None:
             self._look_later(loop)
         return answers
 
+    def say(self, *commands: Command) -> None:
+        """Write commands whose answers nobody waits for here."""
+        if self._transport is not None:
+            self._transport.writelines([part for command in commands for part in _packed(command)])
+
     def hang_up(self, error: Exception) -> None:
         """End the connection; whoever waits for an answer gets the error."""
+        if self._ear is not None and not self.closed:
+            self._ear.tell(error)
         self.closed = True
         if self._watch is not None:
             self._watch.cancel()
@@ -190,6 +233,9 @@ class _Wire(asyncio.Protocol):
         try:
             # Redis says no booleans in the protocol's second version: False is the parser's word for nothing more.
             while (reply := self._reader.gets()) is not False:
+                if self._ear is not None and not self._owed:
+                    self._ear.tell(reply)
+                    continue
                 count, replies, answers = self._owed[0]
                 replies.append(reply)
                 if len(replies) == count:
@@ -215,6 +261,32 @@ class _Wire(asyncio.Protocol):
             self._look_later(loop)
         else:
             self.hang_up(RedisTimeoutError("no answer in time"))
+
+
+async def _connected(where: Mapping[str, Any], wire: _Wire, *, name: str, seconds: float) -> _Wire:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds):
+            if "path" in where:
+                await loop.create_unix_connection(lambda: wire, where["path"])
+            else:
+                host, port = where.get("host", "localhost"), where.get("port", 6379)
+                await loop.create_connection(lambda: wire, host, port)
+            raise_errors(await wire.ask(_introduction(where, name)))
+    except TimeoutError as error:
+        wire.hang_up(RedisConnectionError("no connection in time"))
+        raise RedisTimeoutError("no connection in time") from error
+    except OSError as error:
+        raise RedisConnectionError(str(error)) from error
+    except BaseException:
+        wire.hang_up(RedisConnectionError("refused"))
+        raise
+    return wire
+
+
+def _wake(hearing: asyncio.Future[None]) -> None:
+    if not hearing.done():
+        hearing.set_result(None)
 
 
 def _introduction(where: Mapping[str, Any], name: str) -> list[Command]:

@@ -1,21 +1,19 @@
 """The gateway's view of the store, in Redis."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from shared.adapters import keys
-from shared.adapters.connections import calling_line, for_gateway, for_listening, in_time, translated
-from shared.adapters.line import Argument, Line, raise_errors
+from shared.adapters.connections import calling_line, for_gateway, in_time, news_line, translated
+from shared.adapters.line import Argument, raise_errors
 from shared.adapters.records import dump_failure, dump_spec, load_ending, load_job, load_reaped, load_report, pairs
-from shared.errors import BrokerUnavailable, IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
+from shared.errors import IdempotencyKeyReused, InputGone, JobExpired, JobNotFound, JobRunning
 from shared.jobs import PLACES, Job, JobSpec, JobState
 from shared.store import CRASHED, WORKER_TTL_S, Ending, Once, Overview, Page, Reaped, WorkerSighting
-
-_QUIET_S: Final = 3.0
-"""A line that has told of no end for so long is asked whether it lives, and has as long to answer."""
 
 _ROOM: Final = (16, 64, 256, 1024)
 """So many pictures of ended jobs make way for a new job in a full Redis, as long as that does not suffice."""
@@ -28,10 +26,10 @@ _MOST_SEEN: Final = 2000
 class RedisJobStore:
     """`JobStore` in Redis. One line for what every request asks, a pool for the rest, one connection that listens."""
 
-    def __init__(self, line: Line, client: Redis, listener: Redis, bell: Callable[[], bytes]) -> None:
-        self._line = line
+    def __init__(self, url: str, client: Redis, bell: Callable[[], bytes]) -> None:
+        self._url = url
+        self._line = calling_line(url)
         self._client = client
-        self._listener = listener
         self._bell = bell
         self._enqueue = client.register_script(keys.ENQUEUE)
         self._cancel = client.register_script(keys.CANCEL)
@@ -43,7 +41,7 @@ class RedisJobStore:
     @classmethod
     def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
         """Connect lazily to the server at `url`, with at most `connections` connections and two more of its own."""
-        return cls(calling_line(url), for_gateway(url, connections=connections), for_listening(url), bell)
+        return cls(url, for_gateway(url, connections=connections), bell)
 
     async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
         """See `JobStore.enqueue`: one round trip."""
@@ -123,19 +121,9 @@ class RedisJobStore:
     async def endings(self) -> AsyncIterator[Ending]:
         """See `JobStore.endings`."""
         with translated():
-            async with self._listener.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.subscribe(keys.ENDED)
-                asked = False
-                while True:
-                    message = await subscription.get_message(timeout=_QUIET_S)
-                    if message is None and asked:
-                        raise BrokerUnavailable("The line that tells of jobs' ends is dead.")
-                    if message is None:
-                        # Nothing ended, or nothing comes through any more: a line can die without a word.
-                        await subscription.ping()
-                    elif message["type"] == "message":
-                        yield load_ending(message["data"])
-                    asked = message is None
+            async with aclosing(news_line(self._url, keys.ENDED)) as news:
+                async for message in news:
+                    yield load_ending(message)
 
     async def cancel(self, job_id: str, owner: str) -> Job:
         """See `JobStore.cancel`."""
@@ -297,7 +285,6 @@ class RedisJobStore:
         """See `JobStore.close`."""
         await self._line.close()
         await self._client.aclose()
-        await self._listener.aclose()
 
 
 def _terms(spec: JobSpec) -> tuple[bytes | float, ...]:

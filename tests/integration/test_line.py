@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.adapters.line import Line
+from shared.adapters.line import Line, messages
 from tests.faults.proxy import proxy
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -19,6 +20,10 @@ from tests.support.waiting import eventually
 
 def a_line(url: str, timeout_s: float = 5.0) -> Line:
     return Line(url, name="darkroom-test", timeout_s=timeout_s, connect_s=5.0)
+
+
+def listening(url: str, quiet_s: float = 5.0) -> AsyncGenerator[bytes]:
+    return messages(url, "news", name="darkroom-test", connect_s=5.0, quiet_s=quiet_s)
 
 
 @pytest.fixture
@@ -209,3 +214,55 @@ async def test_hanging_up_ends_calls_under_way(line: Line) -> None:
 
     with pytest.raises(RedisConnectionError):
         await asyncio.wait_for(call, 5)
+
+
+async def test_what_is_published_is_heard_in_order(empty_redis: RedisServer) -> None:
+    with empty_redis.client() as client:
+        async with aclosing(listening(empty_redis.url)) as news:
+            first = asyncio.create_task(anext(news))
+            await eventually(lambda: asyncio.to_thread(lambda: bool(client.publish("news", "0"))))
+            told = [await first]
+            for number in range(1, 500):
+                client.publish("news", str(number))
+            told += [await anext(news) for _ in range(1, 500)]
+
+    assert told == [str(number).encode() for number in range(500)]
+
+
+async def test_a_quiet_server_that_answers_is_not_left(empty_redis: RedisServer) -> None:
+    with empty_redis.client() as client:
+        async with aclosing(listening(empty_redis.url, quiet_s=0.05)) as news:
+            first = asyncio.create_task(anext(news))
+            await eventually(lambda: asyncio.to_thread(lambda: client.pubsub_numsub("news") == [(b"news", 1)]))
+            pings = client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
+            await eventually(
+                lambda: asyncio.to_thread(lambda: client.info("commandstats")["cmdstat_ping"]["calls"] > pings + 3)
+            )
+            client.publish("news", "at last")
+
+            assert await first == b"at last"
+
+
+async def test_a_server_that_says_nothing_is_left(own_server: RedisServer) -> None:
+    async with aclosing(listening(own_server.url, quiet_s=0.1)) as news:
+        first = asyncio.create_task(anext(news))
+        with own_server.client() as client:
+            await eventually(lambda: asyncio.to_thread(lambda: client.pubsub_numsub("news") == [(b"news", 1)]))
+        own_server.signal(signal.SIGSTOP)
+
+        with pytest.raises(RedisTimeoutError):
+            await first
+        own_server.signal(signal.SIGCONT)
+
+
+async def test_who_listens_learns_that_the_line_broke(own_server: RedisServer) -> None:
+    async with aclosing(listening(own_server.url)) as news:
+        first = asyncio.create_task(anext(news))
+        with own_server.client() as client:
+            await eventually(lambda: asyncio.to_thread(lambda: client.pubsub_numsub("news") == [(b"news", 1)]))
+        own_server.kill()
+
+        with pytest.raises(RedisConnectionError):
+            await first
+    with pytest.raises(RedisConnectionError):
+        await anext(listening(own_server.url))
