@@ -106,6 +106,10 @@ class EmbeddedRedis:
             "appendfsync": "everysec",
             "save": '""',
             "maxmemory-policy": "noeviction",
+            # Most of what it writes are pictures that have gone again when the file is written anew, and cannot be
+            # compressed: at the default of 64 MB that would be every few seconds.
+            "auto-aof-rewrite-min-size": "512mb",
+            "rdbcompression": "no",
             "daemonize": "no",
             "loglevel": "warning",
         }

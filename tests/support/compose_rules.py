@@ -167,6 +167,8 @@ REDIS_OPTIONS: Final = {
     "--appendfsync": "everysec",
     "--save": "",
     "--maxmemory-policy": "noeviction",
+    "--auto-aof-rewrite-min-size": "512mb",
+    "--rdbcompression": "no",
 }
 
 _INSTALLS: Final = (
