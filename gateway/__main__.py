@@ -1,12 +1,14 @@
 """`python -m gateway`: one gateway process, until SIGTERM or Ctrl-C."""
 
 import argparse
+import asyncio
 import logging
 import resource
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -18,6 +20,7 @@ from setproctitle import setproctitle
 from gateway.auth import Key, first_key
 from gateway.config import GatewaySettings, is_loopback
 from gateway.main import create_app
+from gateway.memory import settle
 from shared import telemetry
 from shared.adapters.bell import Bell
 from shared.adapters.connections import ServerTooOld, refuse_old_server
@@ -27,6 +30,8 @@ from shared.settings import SettingsError, SharedSettings, read
 _BACKLOG: Final = 2048
 _MOST_FILES: Final = 65_536
 _KEEP_ALIVE_S: Final = 75
+_TICK_S: Final = 1.0
+"""How often the time in answers is set."""
 
 
 class Refused(Exception):
@@ -39,10 +44,22 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._darkroom = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """See `uvicorn.Server`, which looks ten times a second whether it was told to stop; this waits to be told."""
+        self._loop = asyncio.get_running_loop()
+        # Every tenth of its own ticks sets the time in answers; ours all do.
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`; called by the signal, between two steps of the loop."""
         super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
         waiters = getattr(self._darkroom.state, "waiters", None)
         if waiters is not None:
             waiters.dismiss()
@@ -69,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     _raise_file_limit()
     store = RedisJobStore.from_url(shared.redis_url, connections=settings.redis_connections, bell=Bell())
-    _serve(create_app(settings, store=store, key=key), settings, listener)
+    app = create_app(settings, store=store, key=key)
+    settle()
+    _serve(app, settings, listener)
 
 
 def _read_settings() -> tuple[GatewaySettings, SharedSettings, Key | None]:

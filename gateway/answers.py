@@ -1,37 +1,33 @@
-"""A job as an HTTP answer."""
+"""A job as an HTTP answer.
 
-from dataclasses import asdict, fields
+Answers are dictionaries in the shape of the wire's models, and not those models: to make and check them would cost as
+much as all else about an answer. A test holds the two together.
+"""
+
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
 from gateway.dead_letters import Replay
 from gateway.errors import JobFailed, job_error, stored_error
 from gateway.jobs import RETRYABLE, Jobs, Outlook
 from gateway.listing import Listing
-from gateway.schemas import (
-    ClassificationResponse,
-    JobError,
-    JobList,
-    JobView,
-    LinksView,
-    PredictionItem,
-    QueueView,
-    ReplayedJob,
-    ReplayView,
-    TimingsView,
-)
+from gateway.schemas import JobError, ReplayedJob, ReplayView
 from gateway.waiting import Patience
 from shared.clock import epoch_us
 from shared.errors import DeadlineExceeded, InternalError, JobCanceled, ModelNotFound
-from shared.jobs import Job, JobState, Timings
+from shared.jobs import Answer, Job, JobState, Timings
 
-_RETRY_AFTER: Final = "1"
 _TOO_LATE: Final = "No worker took the job in time."
-_METADATA: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
+_JSON: Final[TypeAdapter[Any]] = TypeAdapter(Any)
+_LOOK_AGAIN: Final = (b"retry-after", b"1")
+
+Shape = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
 
 
 def as_json(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -46,12 +42,12 @@ async def as_it_stands(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     """The job object; it says when to look again while the job is not done, and where to look if it was accepted."""
-    answer = as_json(_view(job, jobs, await _outlook(jobs, job)), status)
+    headers: Headers = []
     if not job.done:
-        answer.headers["Retry-After"] = _RETRY_AFTER
+        headers.append(_LOOK_AGAIN)
     if status is HTTPStatus.ACCEPTED:
-        answer.headers["Location"] = _path(job)
-    return _applied(answer, patience)
+        headers.append((b"location", _path(job).encode()))
+    return _answer(_view(job, jobs, await _outlook(jobs, job)), status, headers, patience)
 
 
 async def accepted(job: Job, jobs: Jobs, patience: Patience | None = None) -> Response:
@@ -84,17 +80,19 @@ async def result(
         raise DeadlineExceeded(_TOO_LATE)
     if job.failure is not None:
         raise JobFailed(job.id, job.failure)
-    answer = as_json(_classification(job, jobs, threshold, top_k))
-    answer.headers["Content-Location"] = _path(job)
-    answer.headers["Server-Timing"] = _server_timing(job)
-    answer.headers["X-Model"] = f"{job.spec.model}@{job.spec.model_version}"
-    return _applied(answer, patience)
+    answer = _kept_answer(job)
+    headers = [
+        (b"content-location", _path(job).encode()),
+        (b"server-timing", _server_timing(job, answer.timings).encode()),
+        (b"x-model", f"{job.spec.model}@{job.spec.model_version}".encode("latin-1")),
+    ]
+    return _answer(_classification(job, jobs, threshold, top_k), HTTPStatus.OK, headers, patience)
 
 
 async def listing(page: Listing, jobs: Jobs) -> Response:
     """A page of job objects."""
     outlook = await _outlook(jobs, *page.jobs)
-    return as_json(JobList(items=[_view(job, jobs, outlook) for job in page.jobs], next_cursor=page.next_cursor))
+    return _answer({"items": [_view(job, jobs, outlook) for job in page.jobs], "next_cursor": page.next_cursor})
 
 
 def replayed(replay: Replay) -> Response:
@@ -103,9 +101,13 @@ def replayed(replay: Replay) -> Response:
     return as_json(ReplayView(replayed=pairs, gone=replay.gone), HTTPStatus.ACCEPTED)
 
 
-def _applied(answer: Response, patience: Patience | None) -> Response:
+def _answer(
+    content: Shape, status: HTTPStatus = HTTPStatus.OK, headers: Headers | None = None, patience: Patience | None = None
+) -> Response:
+    answer = Response(_JSON.dump_json(content), status_code=status, media_type="application/json")
+    answer.raw_headers += headers or ()
     if patience is not None and patience.applied is not None:
-        answer.headers["Preference-Applied"] = patience.applied
+        answer.raw_headers.append((b"preference-applied", patience.applied.encode()))
     return answer
 
 
@@ -122,48 +124,52 @@ def _classification(
     jobs: Jobs,
     threshold: float | None = None,
     top_k: int | None = None,
-) -> ClassificationResponse:
+) -> Shape:
+    found = jobs.predictions(job, threshold=threshold, top_k=top_k)
+    return {
+        "predictions": [{"label": item.label, "confidence": float(item.confidence)} for item in found],
+        "latency_ms": float(_kept_answer(job).timings.latency_ms),
+    }
+
+
+def _kept_answer(job: Job) -> Answer:
     if job.answer is None:
         raise InternalError("The job succeeded, but its answer is missing.")
-    found = jobs.predictions(job, threshold=threshold, top_k=top_k)
-    return ClassificationResponse(
-        predictions=[PredictionItem(label=item.label, confidence=item.confidence) for item in found],
-        latency_ms=job.answer.timings.latency_ms,
-    )
+    return job.answer
 
 
-def _view(job: Job, jobs: Jobs, outlook: Outlook | None) -> JobView:
+def _view(job: Job, jobs: Jobs, outlook: Outlook | None) -> Shape:
     spec = job.spec
     path = _path(job)
-    return JobView(
-        id=job.id,
-        status=job.state,
-        done=job.done,
-        model=spec.model,
-        model_version=spec.model_version,
-        confidence_threshold=spec.confidence_threshold,
-        priority=spec.priority.value,
-        attempt=job.attempt,
-        max_attempts=spec.max_attempts,
-        queue=_queue(job, outlook),
-        result=_kept_result(job, jobs),
-        error=_error(job),
-        timings=_timings(job),
-        created_at=_time(job.created_us),
-        started_at=_time_if(job.started_us),
-        finished_at=_time_if(job.finished_us),
-        expires_at=_time_if(job.expires_us),
-        retry_of=spec.retry_of,
-        retried_as=job.retried_as,
-        links=LinksView(
-            self=path,
-            result=f"{path}/result",
-            events=None,
-            cancel=f"{path}/cancel",
-            retry=f"{path}/retry" if _can_be_retried(job) else None,
-        ),
-        metadata=_METADATA.validate_python(dict(spec.metadata)),
-    )
+    return {
+        "id": job.id,
+        "status": job.state,
+        "done": job.done,
+        "model": spec.model,
+        "model_version": spec.model_version,
+        "confidence_threshold": float(spec.confidence_threshold),
+        "priority": spec.priority,
+        "attempt": job.attempt,
+        "max_attempts": spec.max_attempts,
+        "queue": _queue(job, outlook),
+        "result": _kept_result(job, jobs),
+        "error": _error(job),
+        "timings": _timings(job),
+        "created_at": _time(job.created_us),
+        "started_at": _time_if(job.started_us),
+        "finished_at": _time_if(job.finished_us),
+        "expires_at": _time_if(job.expires_us),
+        "retry_of": spec.retry_of,
+        "retried_as": job.retried_as,
+        "links": {
+            "self": path,
+            "result": f"{path}/result",
+            "events": None,
+            "cancel": f"{path}/cancel",
+            "retry": f"{path}/retry" if _can_be_retried(job) else None,
+        },
+        "metadata": spec.metadata,
+    }
 
 
 def _can_be_retried(job: Job) -> bool:
@@ -174,7 +180,7 @@ def _can_be_retried(job: Job) -> bool:
     return job.retried_as is not None or job.finished_us + kept_ms * 1000 > epoch_us()
 
 
-def _kept_result(job: Job, jobs: Jobs) -> ClassificationResponse | None:
+def _kept_result(job: Job, jobs: Jobs) -> Shape | None:
     if job.answer is None:
         return None
     try:
@@ -184,17 +190,18 @@ def _kept_result(job: Job, jobs: Jobs) -> ClassificationResponse | None:
         return None
 
 
-def _queue(job: Job, outlook: Outlook | None) -> QueueView:
+def _queue(job: Job, outlook: Outlook | None) -> Shape:
+    wait_ms, reason = _wait(job, outlook)
+    return {"position": job.position, "estimated_wait_ms": wait_ms, "waiting_reason": reason}
+
+
+def _wait(job: Job, outlook: Outlook | None) -> tuple[int | None, str | None]:
     if job.state is JobState.QUEUED and job.due_us is not None:
-        wait_ms = None if outlook is None else _wait_ms(job.due_us, outlook)
-        return QueueView(position=None, estimated_wait_ms=wait_ms, waiting_reason="retry_backoff")
+        return None if outlook is None else _wait_ms(job.due_us, outlook), "retry_backoff"
     if job.state is not JobState.QUEUED or outlook is None:
-        return QueueView(position=job.position, estimated_wait_ms=None, waiting_reason=None)
-    return QueueView(
-        position=job.position,
-        estimated_wait_ms=None if job.position is None else outlook.wait_ms(job.position),
-        waiting_reason="capacity" if outlook.workers else "no_workers",
-    )
+        return None, None
+    wait_ms = None if job.position is None else outlook.wait_ms(job.position)
+    return wait_ms, "capacity" if outlook.workers else "no_workers"
 
 
 def _wait_ms(due_us: int, outlook: Outlook) -> int | None:
@@ -209,26 +216,26 @@ def _error(job: Job) -> JobError | None:
     return None if job.failure is None else stored_error(job.failure)
 
 
-def _timings(job: Job) -> TimingsView:
-    measured: dict[str, float | None] = dict.fromkeys(field.name for field in fields(Timings))
-    if job.answer is not None:
-        measured = asdict(job.answer.timings)
-    return TimingsView(
-        queue_ms=_span_ms(job.created_us, job.started_us),
-        total_ms=_span_ms(job.created_us, job.finished_us),
-        **measured,
-    )
-
-
-def _server_timing(job: Job) -> str:
-    timings = _timings(job)
-    spans = {
-        "queue": timings.queue_ms,
-        "decode": timings.decode_ms,
-        "preprocess": timings.preprocess_ms,
-        "predict": timings.predict_ms,
+def _timings(job: Job) -> Mapping[str, float | None]:
+    measured = None if job.answer is None else job.answer.timings
+    return {
+        "queue_ms": _span_ms(job.created_us, job.started_us),
+        "fetch_ms": None if measured is None else float(measured.fetch_ms),
+        "decode_ms": None if measured is None else float(measured.decode_ms),
+        "preprocess_ms": None if measured is None else float(measured.preprocess_ms),
+        "predict_ms": None if measured is None else float(measured.predict_ms),
+        "latency_ms": None if measured is None else float(measured.latency_ms),
+        "total_ms": _span_ms(job.created_us, job.finished_us),
     }
-    return ", ".join(f"{name};dur={span:.3f}" for name, span in spans.items() if span is not None)
+
+
+def _server_timing(job: Job, measured: Timings) -> str:
+    spans = (
+        f"decode;dur={measured.decode_ms:.3f}, preprocess;dur={measured.preprocess_ms:.3f}, "
+        f"predict;dur={measured.predict_ms:.3f}"
+    )
+    queue_ms = _span_ms(job.created_us, job.started_us)
+    return spans if queue_ms is None else f"queue;dur={queue_ms:.3f}, {spans}"
 
 
 def _span_ms(start_us: int, end_us: int | None) -> float | None:

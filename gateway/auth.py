@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import errors
+from gateway import errors, headers
 from gateway.config import GatewaySettings
 from shared.errors import Unauthorized
 from shared.settings import InvalidVariable, read_secret, variable
@@ -68,7 +67,7 @@ class KeyOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
         if scope["type"] == "http" and scope["path"] not in OPEN:
-            given = _given(Headers(scope=scope))
+            given = _given(scope)
             if given is None or not self._key.opens(given):
                 error = Unauthorized(
                     "This call needs a key: send it as X-API-Key or as Authorization: Bearer."
@@ -84,11 +83,11 @@ class KeyOnly:
         await self._app(scope, receive, send)
 
 
-def _given(headers: Headers) -> str | None:
+def _given(scope: Scope) -> str | None:
     # Blanks around a header's value are none of it (RFC 9110, section 5.5), and servers differ in who takes them away.
-    if "x-api-key" in headers:
-        return headers["x-api-key"].strip(" \t")
-    bearer = _BEARER.fullmatch(headers.get("authorization", "").strip(" \t"))
+    for key in headers.values(scope, b"x-api-key"):
+        return key.strip(" \t")
+    bearer = _BEARER.fullmatch(headers.first(scope, b"authorization").strip(" \t"))
     return bearer and bearer[1]
 
 

@@ -54,7 +54,8 @@ class GatewaySettings(BaseSettings):
     redis_connections: int = Field(
         default=32,
         ge=1,
-        description="Most connections to Redis for rare calls; two more carry what every request asks, and the news of ends.",
+        description="Most connections to Redis for rare calls; two more carry what every request asks, and the news of "
+        "ends.",
     )
     throwaway_redis: bool = Field(
         default=False,

@@ -1,16 +1,22 @@
-"""What a route may ask for. Only what reads a body is given the request; the rest gets the connection."""
+"""What a route may ask for.
 
-from collections.abc import AsyncIterator
+Where a picture comes or its job is asked for, plain functions of the request give it: solving dependencies costs more
+than the rest of such a request. Elsewhere FastAPI gives it, and only what reads a body is given the request.
+"""
+
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
-from fastapi import Depends, Header
+from fastapi import Depends
+from pydantic import BaseModel, ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive
 
+from gateway import headers
 from gateway.bodies import Submission, read_job, read_predict, read_replay
 from gateway.config import GatewaySettings
 from gateway.dead_letters import DeadLetters
+from gateway.errors import invalid_model
 from gateway.health import Health
 from gateway.idempotency import Idempotency
 from gateway.jobs import Jobs
@@ -20,7 +26,10 @@ from gateway.schemas import ReplayRequest
 from gateway.waiting import Patience
 from shared.errors import InvalidRequest
 
-_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_Query = TypeVar("_Query", bound=BaseModel)
+
+_IDEMPOTENCY_KEY: Final = b"idempotency-key"
+_PREFER: Final = b"prefer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +63,61 @@ class Hold:
         return Patience(seconds=preferred, applied=applied, receive=self.receive)
 
 
-async def _jobs(connection: HTTPConnection) -> Jobs:
+def jobs_of(connection: HTTPConnection) -> Jobs:
+    """The rules of jobs."""
     jobs: Jobs = connection.app.state.jobs
     return jobs
+
+
+def hold_of(request: Request) -> Hold:
+    """How long the caller may be held."""
+    settings: GatewaySettings = request.app.state.settings
+    return Hold(preferences=parse(headers.values(request.scope, _PREFER)), settings=settings, receive=request.receive)
+
+
+def idempotency_of(request: Request) -> Idempotency:
+    """The request's idempotency key.
+
+    Raises: BadRequest for a key that is none.
+    """
+    # All of that name: more than one is none.
+    return Idempotency(headers.values(request.scope, _IDEMPOTENCY_KEY), request.scope["state"])
+
+
+def query_of(request: Request, model: type[_Query]) -> _Query:
+    """The query parameters as `model` has them; of one that comes twice the last counts.
+
+    Raises: InvalidRequest.
+    """
+    try:
+        return model.model_validate(dict(request.query_params) if request.scope["query_string"] else {})
+    except ValidationError as error:
+        raise invalid_model(error) from None
+
+
+def share_of(request: Request) -> Share:
+    """This request's share of the room for bodies, given back at the latest when its block ends."""
+    room: Room = request.app.state.room
+    return room.share()
+
+
+async def predict_body(request: Request, share: Share) -> Submission:
+    """See `read_predict`."""
+    return await read_predict(request, limit=_limit(request), share=share)
+
+
+async def job_body(request: Request, share: Share) -> Submission:
+    """See `read_job`."""
+    return await read_job(request, limit=_limit(request), share=share)
+
+
+def _limit(request: Request) -> int:
+    settings: GatewaySettings = request.app.state.settings
+    return settings.max_body_bytes
+
+
+async def _jobs(connection: HTTPConnection) -> Jobs:
+    return jobs_of(connection)
 
 
 async def _dead_letters(connection: HTTPConnection) -> DeadLetters:
@@ -69,64 +130,14 @@ async def _health(connection: HTTPConnection) -> Health:
     return health
 
 
-async def _settings(connection: HTTPConnection) -> GatewaySettings:
-    settings: GatewaySettings = connection.app.state.settings
-    return settings
-
-
-Settings = Annotated[GatewaySettings, Depends(_settings)]
-
-
-async def _hold(
-    request: Request,
-    settings: Settings,
-    prefer: Annotated[
-        list[str] | None,
-        Header(description="RFC 7240: `wait=N` holds the answer for at most N seconds, `respond-async` not at all."),
-    ] = None,
-) -> Hold:
-    return Hold(preferences=parse(prefer or ()), settings=settings, receive=request.receive)
-
-
 async def _no_parameters(connection: HTTPConnection) -> None:
     if connection.query_params:
         raise InvalidRequest("This call takes no parameters.", (("#", "None of the parameters is known here."),))
 
 
-async def _share(connection: HTTPConnection) -> AsyncIterator[Share]:
-    room: Room = connection.app.state.room
-    with room.share() as share:
-        yield share
-
-
-BodyShare = Annotated[Share, Depends(_share)]
-
-
-async def _predict_body(request: Request, settings: Settings, share: BodyShare) -> Submission:
-    return await read_predict(request, limit=settings.max_body_bytes, share=share)
-
-
-async def _job_body(request: Request, settings: Settings, share: BodyShare) -> Submission:
-    return await read_job(request, limit=settings.max_body_bytes, share=share)
-
-
-async def _replay_body(request: Request, settings: Settings, share: BodyShare) -> ReplayRequest:
-    return await read_replay(request, limit=settings.max_body_bytes, share=share)
-
-
-async def _idempotency(
-    request: Request,
-    _key: Annotated[
-        str | None,
-        Header(
-            alias=_IDEMPOTENCY_KEY,
-            description="The same key with the same picture, model and threshold is the same job, for 24 hours: a "
-            "request whose answer was lost can be sent again. 1 to 255 printable characters of ASCII, bare or quoted.",
-        ),
-    ] = None,
-) -> Idempotency:
-    # All of that name: more than one is none.
-    return Idempotency(request.headers.getlist(_IDEMPOTENCY_KEY), request.scope["state"])
+async def _replay_body(request: Request) -> ReplayRequest:
+    with share_of(request) as share:
+        return await read_replay(request, limit=_limit(request), share=share)
 
 
 NoParameters = Depends(_no_parameters)
@@ -135,8 +146,4 @@ NoParameters = Depends(_no_parameters)
 JobRules = Annotated[Jobs, Depends(_jobs)]
 LetterRules = Annotated[DeadLetters, Depends(_dead_letters)]
 ServiceHealth = Annotated[Health, Depends(_health)]
-CallerHold = Annotated[Hold, Depends(_hold)]
-CallerIdempotency = Annotated[Idempotency, Depends(_idempotency)]
-PredictBody = Annotated[Submission, Depends(_predict_body)]
-JobBody = Annotated[Submission, Depends(_job_body)]
 ReplayBody = Annotated[ReplayRequest, Depends(_replay_body)]

@@ -256,3 +256,14 @@ HANDLERS: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[A
     ClientDisconnect: _client_left,
 }
 """For the application: which exception is answered by what."""
+
+
+async def answered(request: Request, error: Exception) -> Response:
+    """What `HANDLERS` make of the error.
+
+    Raises: the error itself where none of them knows it.
+    """
+    handler = next((HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS), None)
+    if handler is None:
+        raise error
+    return await handler(request, error)

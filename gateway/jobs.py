@@ -13,6 +13,7 @@ from gateway.idempotency import Idempotency
 from gateway.listing import Listing, before
 from gateway.schemas import JobOptions, ListQuery
 from gateway.waiting import Patience, Waiter, Waiters, leaving, soon
+from shared.clock import epoch_us
 from shared.errors import (
     BrokerUnavailable,
     JobAlreadyFinished,
@@ -233,8 +234,8 @@ class Jobs:
         if job.done or patience.seconds <= 0:
             return job
         deadline = asyncio.get_running_loop().time() + patience.seconds
-        if await soon(waiter, min(patience.seconds, _SOON_S)) and (success := waiter.result().success) is not None:
-            return success.of(job)
+        if await soon(waiter, min(patience.seconds, _SOON_S)) and (ended := _ended(job, waiter)) is not None:
+            return ended
         return await self._settled_late(job, waiter, deadline, patience)
 
     async def _settled_late(self, job: Job, waiter: Waiter, deadline: float, patience: Patience) -> Job:
@@ -247,8 +248,8 @@ class Jobs:
                 await asyncio.wait(either, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
                 if left.done():
                     break
-                if waiter.done() and (success := waiter.result().success) is not None:
-                    return success.of(job)
+                if waiter.done() and (ended := _ended(job, waiter)) is not None:
+                    return ended
                 # The wait outlasts a hiccup of the store: it ends with the job, or with its time.
                 with suppress(BrokerUnavailable):
                     job = await self._store.get(job.id, job.spec.owner)
@@ -257,6 +258,12 @@ class Jobs:
                 if waiter.done():
                     await asyncio.wait({left}, timeout=min(_HICCUP_S, rest))
         return job
+
+
+def _ended(job: Job, waiter: Waiter) -> Job | None:
+    success = waiter.result().success
+    # News can be old, if we were held up. Then the record may be gone: whether it is, its own clock says.
+    return None if success is None or success.expires_us <= epoch_us() else success.of(job)
 
 
 def checked_id(job_id: str) -> str:

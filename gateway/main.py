@@ -20,6 +20,7 @@ from gateway.middleware import LoopbackOnly, RequestLine
 from gateway.openapi import describe
 from gateway.room import Room
 from gateway.routes import dead_letters, health, home, jobs, predict
+from gateway.shortcut import Shortcut
 from gateway.waiting import Waiters
 from shared.manifest import MOCK, Manifest
 from shared.reaper import reap_forever
@@ -64,7 +65,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(RequestLine), Middleware(LoopbackOnly) if key is None else Middleware(KeyOnly, key)],
+        # Nobody configures it here, and to find that out takes three looks into the environment for each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        middleware=[
+            Middleware(RequestLine),
+            Middleware(LoopbackOnly) if key is None else Middleware(KeyOnly, key),
+            Middleware(Shortcut, [route for router in _ROUTERS for route in router.routes]),
+        ],
         exception_handlers={**HANDLERS},
     )
     app.state.settings = settings

@@ -20,6 +20,7 @@ _KEY: Final = {
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
 _WRITTEN: Final = (PayloadRequest, JobRequest, ReplayRequest, Problem)
+_NULL: Final = {"type": "null"}
 
 BODY_CODES: Final = (
     "bad-request",
@@ -34,10 +35,50 @@ BODY_CODES: Final = (
 """What may be wrong with a picture at the door."""
 
 Responses = dict[int | str, dict[str, Any]]
+Parameter = dict[str, Any]
 
 
-def picture_body(body: type[PayloadRequest | JobRequest], options: type[PredictOptions | JobOptions]) -> dict[str, Any]:
-    """An operation's `requestBody` in its three content types, and the query parameters that go with two of them."""
+def _header(name: str, schema: dict[str, Any], description: str) -> Parameter:
+    shape = {"anyOf": [schema, _NULL], "description": description, "title": name.title()}
+    return {"name": name, "in": "header", "required": False, "schema": shape, "description": description}
+
+
+IDEMPOTENCY_KEY: Final = _header(
+    "Idempotency-Key",
+    {"type": "string"},
+    "The same key with the same picture, model and threshold is the same job, for 24 hours: a request whose answer was "
+    "lost can be sent again. 1 to 255 printable characters of ASCII, bare or quoted.",
+)
+PREFER: Final = _header(
+    "prefer",
+    {"type": "array", "items": {"type": "string"}},
+    "RFC 7240: `wait=N` holds the answer for at most N seconds, `respond-async` not at all.",
+)
+
+
+def asked(*parameters: Parameter) -> dict[str, Any]:
+    """An operation's parameters, beside those of its path, where its handler reads the request by itself."""
+    return {"parameters": [*parameters]}
+
+
+def query(model: type[BaseModel]) -> list[Parameter]:
+    """The query parameters that `model` holds."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {key: value for key, value in schema.items() if (key, value) != ("default", None)},
+            "description": schema["description"],
+        }
+        for name, schema in model.model_json_schema()["properties"].items()
+    ]
+
+
+def picture_body(
+    body: type[PayloadRequest | JobRequest], options: type[PredictOptions | JobOptions], *headers: Parameter
+) -> dict[str, Any]:
+    """An operation's `requestBody` in its three content types, its headers, and the query parameters of two types."""
     fields = options.model_json_schema()["properties"]
     parameters = [
         {
@@ -59,7 +100,7 @@ def picture_body(body: type[PayloadRequest | JobRequest], options: type[PredictO
         "multipart/form-data": {"schema": form},
         "image/*": {"schema": _BINARY},
     }
-    return {"requestBody": {"required": True, "content": content}, "parameters": parameters}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [*headers, *parameters]}
 
 
 def json_body(body: type[BaseModel]) -> dict[str, Any]:
@@ -71,7 +112,7 @@ def json_body(body: type[BaseModel]) -> dict[str, Any]:
 def _parameter_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if name == "metadata":
         return {"content": {"application/json": {"schema": {"type": "object"}}}}
-    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != _NULL]
     return {"schema": kinds[0] if kinds else schema}
 
 

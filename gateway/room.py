@@ -1,7 +1,7 @@
 """Room for bodies: how many bytes of them are in memory at a time, on their way from callers to the store."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from shared.errors import QueueFull
 
@@ -12,14 +12,9 @@ class Room:
     def __init__(self, limit: int) -> None:
         self._left = limit
 
-    @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """One request's share, given back at the latest when the block ends."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            share.give_back()
+    def share(self) -> "Share":
+        """One request's share."""
+        return Share(self)
 
     def take(self, size: int) -> None:
         """Take so many bytes.
@@ -36,11 +31,19 @@ class Room:
 
 
 class Share:
-    """What one request has taken of a room."""
+    """What one request has taken of a room; all of it is given back at the latest when its block ends."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self._taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.give_back()
 
     def take(self, size: int) -> None:
         """Take so many bytes more.

@@ -2,11 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, CallerIdempotency, JobBody, JobRules, NoParameters
-from gateway.openapi import BODY_CODES, picture_body, problems
+from gateway.dependencies import (
+    JobRules,
+    NoParameters,
+    hold_of,
+    idempotency_of,
+    job_body,
+    jobs_of,
+    query_of,
+    share_of,
+)
+from gateway.openapi import BODY_CODES, IDEMPOTENCY_KEY, PREFER, asked, picture_body, problems, query
 from gateway.schemas import (
     ClassificationResponse,
     JobList,
@@ -31,11 +40,14 @@ _GONE = ("job-not-found", "job-expired")
     responses=problems(
         *BODY_CODES, "model-not-found", "idempotency-key-reused", "job-expired", "queue-full", "storage-full"
     ),
-    openapi_extra=picture_body(JobRequest, JobOptions),
+    openapi_extra=picture_body(JobRequest, JobOptions, IDEMPOTENCY_KEY),
 )
-async def submit(idempotency: CallerIdempotency, picture: JobBody, jobs: JobRules) -> Response:
+async def submit(request: Request) -> Response:
     """Never waits. Unknown fields and parameters are refused."""
-    job = await jobs.submit(picture, idempotency)
+    jobs, idempotency = jobs_of(request), idempotency_of(request)
+    with share_of(request) as share:
+        picture = await job_body(request, share)
+        job = await jobs.submit(picture, idempotency)
     return await answers.accepted(job, jobs)
 
 
@@ -45,9 +57,9 @@ async def submit(idempotency: CallerIdempotency, picture: JobBody, jobs: JobRule
     response_model=JobList,
     responses=problems("validation-error"),
 )
-async def list_jobs(query: Annotated[ListQuery, Query()], jobs: JobRules) -> Response:
+async def list_jobs(wanted: Annotated[ListQuery, Query()], jobs: JobRules) -> Response:
     """A page may be shorter than `limit` and still name a next one."""
-    page = await jobs.page(query)
+    page = await jobs.page(wanted)
     return await answers.listing(page, jobs)
 
 
@@ -56,10 +68,12 @@ async def list_jobs(query: Annotated[ListQuery, Query()], jobs: JobRules) -> Res
     summary="Look at a job, or wait for its end",
     response_model=JobView,
     responses=problems(*_GONE, "validation-error"),
+    openapi_extra=asked(*query(PollQuery), PREFER),
 )
-async def look(job_id: str, query: Annotated[PollQuery, Query()], hold: CallerHold, jobs: JobRules) -> Response:
+async def look(request: Request, job_id: str) -> Response:
     """Always 200 with the job as it stands; read `done`."""
-    job = await jobs.get(job_id, patience := hold.for_poll(query.wait))
+    jobs, hold, wanted = jobs_of(request), hold_of(request), query_of(request, PollQuery)
+    job = await jobs.get(job_id, patience := hold.for_poll(wanted.wait))
     return await answers.as_it_stands(job, jobs, patience)
 
 
@@ -84,11 +98,13 @@ async def look(job_id: str, query: Annotated[PollQuery, Query()], hold: CallerHo
             "worker-crashed",
         ),
     },
+    openapi_extra=asked(*query(ResultQuery), PREFER),
 )
-async def result(job_id: str, query: Annotated[ResultQuery, Query()], hold: CallerHold, jobs: JobRules) -> Response:
+async def result(request: Request, job_id: str) -> Response:
     """Every score is kept, so another threshold costs no inference."""
-    job = await jobs.get(job_id, patience := hold.for_poll(query.wait))
-    return await answers.result(job, jobs, patience, threshold=query.confidence_threshold, top_k=query.top_k)
+    jobs, hold, wanted = jobs_of(request), hold_of(request), query_of(request, ResultQuery)
+    job = await jobs.get(job_id, patience := hold.for_poll(wanted.wait))
+    return await answers.result(job, jobs, patience, threshold=wanted.confidence_threshold, top_k=wanted.top_k)
 
 
 @router.post(

@@ -1,10 +1,10 @@
 """A picture in, its classes out, in one request."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway import answers
-from gateway.dependencies import CallerHold, CallerIdempotency, JobRules, PredictBody
-from gateway.openapi import BODY_CODES, picture_body, problems
+from gateway.dependencies import hold_of, idempotency_of, jobs_of, predict_body, share_of
+from gateway.openapi import BODY_CODES, IDEMPOTENCY_KEY, PREFER, picture_body, problems
 from gateway.schemas import ClassificationResponse, JobView, PayloadRequest, PredictOptions
 
 router = APIRouter(tags=["predict"])
@@ -31,9 +31,12 @@ router = APIRouter(tags=["predict"])
             "worker-crashed",
         ),
     },
-    openapi_extra=picture_body(PayloadRequest, PredictOptions),
+    openapi_extra=picture_body(PayloadRequest, PredictOptions, IDEMPOTENCY_KEY, PREFER),
 )
-async def predict(idempotency: CallerIdempotency, picture: PredictBody, hold: CallerHold, jobs: JobRules) -> Response:
+async def predict(request: Request) -> Response:
     """200 is the final answer. A caller that leaves does not cancel the job."""
-    job = await jobs.classify(picture, idempotency, patience := hold.for_answer())
+    jobs, hold, idempotency = jobs_of(request), hold_of(request), idempotency_of(request)
+    with share_of(request) as share:
+        picture = await predict_body(request, share)
+        job = await jobs.classify(picture, idempotency, patience := hold.for_answer())
     return await answers.result(job, jobs, patience)

@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -134,6 +135,56 @@ async def test_a_body_that_hides_its_size_is_counted() -> None:
     assert answer.status_code == 413
     assert {"limit": 1000, "actual": 1200}.items() <= answer.json().items()
     assert sent <= 1600
+
+
+async def test_a_body_that_comes_in_pieces_is_one_body() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(PICTURE), 7):
+            yield PICTURE[start : start + 7]
+
+    async with a_gateway(default_wait_s=0) as gateway:
+        answer = await gateway.client.post("/predict", content=pieces(), headers=PNG)
+        claim = gateway.store.claim("w1")
+
+    assert answer.status_code == 202
+    assert claim is not None
+    assert claim.image == PICTURE
+
+
+async def test_a_body_that_breaks_off_is_no_job_and_gives_its_room_back() -> None:
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": PICTURE[:9], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"image/png")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
+    async with a_gateway(max_body_bytes=len(PICTURE), max_held_bytes=len(PICTURE)) as gateway:
+        await gateway.app(scope, receive, send)
+        nothing_queued = gateway.store.claim("w1") is None
+        answer = await gateway.client.post("/v1/jobs", content=PICTURE, headers=PNG)
+
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["detail"] == "The request ended before its body."
+    assert nothing_queued
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(("values", "status"), [(10_000, 202), (10_001, 422)])
+async def test_so_many_values_may_be_sent_and_no_more(values: int, status: int) -> None:
+    # As many commas: each of these values has one before it.
+    body = f'{{"image_base64":"{BASE64}"{"".join(f",{chr(34)}a{chr(34)}:1" for _ in range(values))}}}'
+    async with a_gateway(default_wait_s=0) as gateway:
+        answer = await gateway.client.post("/predict", content=body, headers=JSON)
+
+    assert answer.status_code == status
 
 
 async def test_a_body_of_exactly_the_limit_is_read() -> None:

@@ -1,8 +1,10 @@
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from gateway import middleware
 from gateway.config import is_loopback
 from gateway.middleware import RequestLine
 from tests.support.gateways import PAYLOAD, a_gateway
@@ -111,6 +113,59 @@ async def test_that_all_is_well_leaves_no_line_and_that_it_is_not_does() -> None
     assert [(line["route"], line["status"], line["log_level"]) for line in lines] == [
         ("/health/live", 200, "debug"),
         ("/health/ready", 503, "info"),
+    ]
+
+
+async def test_every_line_of_a_request_names_it_and_no_line_after_it_does() -> None:
+    async with a_gateway() as gateway:
+        gateway.store.overview = None  # type: ignore[assignment]
+        with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+            answer = await gateway.client.get("/v1/status")
+            structlog.get_logger().warning("afterwards")
+
+    broke, request, afterwards = lines
+    assert (broke["event"], request["event"]) == ("request_broke", "request")
+    assert broke["request_id"] == request["request_id"] == answer.headers["X-Request-ID"]
+    assert "request_id" not in afterwards
+
+
+async def test_hosts_are_remembered_but_neither_long_ones_nor_many() -> None:
+    middleware._known.cache_clear()
+    async with a_gateway() as gateway:
+        answers = [
+            (await gateway.client.get("/health/live", headers={"Host": host})).status_code
+            for host in [
+                "localhost" + "." * 300,
+                "evil" * 100,
+                *(f"host-{number}" for number in range(200)),
+                "localhost",
+            ]
+        ]
+
+    assert answers == [200, *[403] * 201, 200]
+    kept = middleware._known.cache_info()
+    assert kept.currsize == kept.maxsize == 64
+    assert kept.misses == 201
+
+
+async def test_an_answers_own_headers_are_left_as_they_are() -> None:
+    own = [(b"cache-control", b"max-age=1"), (b"x", b"y")]
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": own})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await RequestLine(app)({"type": "http", "method": "GET", "path": "/"}, None, send)  # type: ignore[arg-type]
+
+    assert own == [(b"cache-control", b"max-age=1"), (b"x", b"y")]
+    assert [name for name, _ in sent[0]["headers"]] == [
+        b"cache-control",
+        b"x",
+        b"x-request-id",
+        b"x-content-type-options",
     ]
 
 

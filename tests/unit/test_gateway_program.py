@@ -1,19 +1,23 @@
+import asyncio
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from gateway import __main__ as program
 from gateway.config import GatewaySettings
 from shared.adapters.connections import ServerTooOld
-from tests.support.programs import ROOT, environment
+from tests.support.programs import ROOT, Gateway, environment, running
 from tests.support.redis_server import RedisServer, free_port
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -180,6 +184,55 @@ def test_told_to_stop_it_lets_those_who_wait_go_with_their_job(
 
     assert head == b"HTTP/1.1 202"
     assert code == 0
+
+
+def test_while_nobody_asks_it_hardly_wakes(tmp_path: Path, empty_redis: RedisServer) -> None:
+    with running(Gateway(empty_redis.url, tmp_path / "log")) as gateway:
+        before, start = wakes(gateway.pid), time.monotonic()
+
+        until(lambda: time.monotonic() - start > 3)
+        rate = (wakes(gateway.pid) - before) / (time.monotonic() - start)
+
+    # Uvicorn alone would wake ten times a second.
+    assert rate < 8
+
+
+async def test_it_hears_at_once_that_it_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_TICK_S", 3600)
+    server = program.Server(uvicorn.Config(FastAPI()), FastAPI())
+    serving = asyncio.create_task(server.main_loop())
+    await eventually(lambda: asyncio.sleep(0, server.server_state.default_headers), what="the first tick")
+
+    server.handle_exit(signal.SIGTERM, None)
+
+    await asyncio.wait_for(serving, 10)
+
+
+async def test_told_to_stop_before_it_serves_it_does_not_begin() -> None:
+    server = program.Server(uvicorn.Config(FastAPI()), FastAPI())
+
+    server.handle_exit(signal.SIGTERM, None)
+
+    await asyncio.wait_for(server.main_loop(), 10)
+
+
+async def test_the_time_in_answers_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_TICK_S", 0.01)
+    server = program.Server(uvicorn.Config(FastAPI()), FastAPI())
+    serving = asyncio.create_task(server.main_loop())
+    await eventually(lambda: asyncio.sleep(0, server.server_state.default_headers), what="the first tick")
+    server.server_state.default_headers = []
+
+    await eventually(lambda: asyncio.sleep(0, server.server_state.default_headers), what="another tick")
+
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.wait_for(serving, 10)
+
+
+def wakes(pid: int) -> int:
+    """How often it has gone to sleep by itself."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("voluntary")]
+    return int(line.split()[1])
 
 
 def a_raw_request() -> bytes:

@@ -12,7 +12,7 @@ import logging
 import structlog
 from shared import telemetry
 telemetry.configure()
-structlog.get_logger().info("job", job_id="job_1")
+structlog.get_logger().info("job", job_id="job_1", what=b"bytes")
 logging.getLogger("library").warning("odd")
 print("still here")
 """
@@ -34,6 +34,8 @@ def test_events_are_one_json_line_each(tmp_path: Path) -> None:
     event, warning = log.read_text(encoding="utf-8").splitlines()
     told = json.loads(event)
     assert (told["event"], told["job_id"], told["level"]) == ("job", "job_1", "info")
+    # What JSON has no word for is shown, and never breaks the line.
+    assert told["what"] == "b'bytes'"
     assert "odd" in warning
 
 
