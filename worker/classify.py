@@ -45,12 +45,12 @@ def warm_up(session: InferenceSession, decoder: Decode) -> None:
 
 
 def decode_and_preprocess(base64_str: str, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
-    """What a job does to its picture, for a picture in base64.
+    """What a job does to its picture, for a picture in base64; of the two modes the worker's setting chooses.
 
     Returns: float32 of shape (1, 3, 224, 224), channels first, RGB, standardised.
     Raises: InvalidBase64, and what `decode` and `preprocess` raise.
     """
-    return preprocess(decode(decode_base64(base64_str)), mode=mode)
+    return preprocess(decode(decode_base64(base64_str), mode=mode), mode=mode)
 
 
 def classify(claim: Claim, session: InferenceSession, decoder: Decode) -> Outcome:

@@ -5,6 +5,7 @@ number is checked, and every sentence is chosen here.
 """
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -26,10 +27,11 @@ from shared.errors import DarkroomError, DecoderCrashed, DecodeTimeout, OutOfMem
 from shared.payloads import MAX_PIXELS, MAX_SIDE, image_format, too_long_a_side, too_many_pixels
 from worker.decoder import END, GREETING, PIXELS, REPLY, REQUEST, Verdict
 from worker.decoding import inspect, undecodable
-from worker.preprocessing import SIDE
+from worker.preprocessing import Mode
+from worker.resampling import SIDE
 
 COMMAND: Final = (sys.executable, "-m", "worker.decoder")
-"""Starts the decoder's program; two numbers are added to it."""
+"""Starts the decoder's program; two numbers and the mode are added to it."""
 
 _ROOT: Final = Path(__file__).parents[1]
 _ENVIRONMENT: Final = MappingProxyType(
@@ -39,13 +41,17 @@ _ENVIRONMENT: Final = MappingProxyType(
         # Each thread that NumPy's libraries start takes 41 MB of address space, and there is one for each core.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        # Up to so many bytes glibc keeps what a picture gave back for the next one, which would otherwise wait for the
+        # kernel to clear it again, page by page; beyond it all is given back at once.
+        "MALLOC_MMAP_THRESHOLD_": str(24 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(24 << 20),
     }
 )
 _START_S: Final = 20.0
 _END_S: Final = 5.0
 _EXIT_S: Final = 1.0
 _TRIES: Final = 3
-_DESCRIPTORS: Final = 3
+_DESCRIPTORS: Final = 4
 
 _VERDICTS: Final = frozenset(Verdict)
 
@@ -71,7 +77,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """A picture as uint8 of shape (224, 224, 3), RGB, and the milliseconds that it took a decoder."""
+    """A picture as uint8 of shape (3, 224, 224), RGB, and the milliseconds that it took a decoder."""
 
     pixels: npt.NDArray[np.uint8]
     decode_ms: float
@@ -86,9 +92,10 @@ class Decoder:
     Raises: DecoderUnavailable.
     """
 
-    def __init__(self, limits: Limits | None = None, *, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, limits: Limits | None = None, *, mode: Mode = "exact", command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or Limits()
         self._command = command
+        self._mode: Mode = mode
         self._number = 0
         self._line: _Line | None = None
         self._nursery: _Nursery | None = None
@@ -147,7 +154,7 @@ class Decoder:
 
     def _order(self) -> None:
         if self._nursery is None:
-            self._nursery = _Nursery(self._command, self._limits.bytes)
+            self._nursery = _Nursery(self._command, (str(self._limits.bytes), self._mode))
         self._nursery.order()
 
     def _receive(self) -> "_Line | None":
@@ -197,14 +204,14 @@ class _Answer:
     decode_ns: int
     resize_ns: int
     actual: int
-    pixels: memoryview
+    pixels: bytes
 
 
 def _decoded(answer: _Answer, image: bytes) -> Decoded:
     match answer.verdict:
         case Verdict.DECODED:
             return Decoded(
-                pixels=np.frombuffer(answer.pixels, np.uint8).reshape(SIDE, SIDE, 3),
+                pixels=np.frombuffer(answer.pixels, np.uint8).reshape(3, SIDE, SIDE),
                 decode_ms=answer.decode_ns / 1e6,
                 resize_ms=answer.resize_ns / 1e6,
             )
@@ -220,12 +227,20 @@ def _decoded(answer: _Answer, image: bytes) -> Decoded:
 
 
 class _Line:
-    """The way to one decoder and back. `handle` is its pidfd, which never comes to mean another process."""
+    """The way to one decoder and back.
 
-    def __init__(self, handle: int, requests: int, replies: int) -> None:
+    `handle` is its pidfd, which never comes to mean another process; `pixels` the memory that it shares, which it can
+    write at any time, as it can say what it likes at any time.
+    """
+
+    def __init__(self, handle: int, requests: int, replies: int, pixels: int) -> None:
         self._handle = handle
         self._requests = requests
         self._replies = replies
+        self._pixels = mmap.mmap(pixels, PIXELS, prot=mmap.PROT_READ)
+        os.close(pixels)
+        # One byte more than an answer has, to see that there is none.
+        self._reply = bytearray(REPLY.size + 1)
         for number in (handle, requests, replies):
             # They came by the socket: Python 3.11 passes no flag on that would do this on the way.
             os.set_inheritable(number, False)  # noqa: FBT003  # takes it by position only
@@ -255,19 +270,16 @@ class _Line:
         start = time.monotonic()
         end = start + seconds
         self._send([memoryview(REQUEST.pack(number, len(image))), memoryview(image)], end)
-        buffer = memoryview(bytearray(REPLY.size + PIXELS))
+        buffer = memoryview(self._reply)
         received = 0
         while received < REPLY.size:
             received += self._read(buffer[received:], end)
         answered, verdict, decode_ns, resize_ns, actual = REPLY.unpack_from(buffer)
-        size = REPLY.size + (PIXELS if verdict == Verdict.DECODED else 0)
-        while received < size:
-            received += self._read(buffer[received:], end)
         spent_ns = (time.monotonic() - start) * 1e9
         if (
             answered != number
             or verdict not in _VERDICTS
-            or received != size
+            or received != REPLY.size
             or decode_ns + resize_ns > spent_ns
             or actual <= _AT_LEAST.get(verdict, -1)
         ):
@@ -277,13 +289,15 @@ class _Line:
             decode_ns=decode_ns,
             resize_ns=resize_ns,
             actual=actual,
-            pixels=buffer[REPLY.size :],
+            # A copy, which nobody can change.
+            pixels=self._pixels[:] if verdict == Verdict.DECODED else b"",
         )
 
     def close(self) -> None:
         """Kill the decoder, if it lives, and forget it."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        self._pixels.close()
         for number in (self._handle, self._requests, self._replies):
             os.close(number)
 
@@ -320,7 +334,7 @@ class _Line:
 class _Nursery:
     """The process that forks decoders, one at a time."""
 
-    def __init__(self, command: Sequence[str], address_space: int) -> None:
+    def __init__(self, command: Sequence[str], arguments: tuple[str, ...]) -> None:
         try:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -328,7 +342,7 @@ class _Nursery:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # a program of ours
-                    [*command, str(theirs.fileno()), str(address_space)],
+                    [*command, str(theirs.fileno()), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env=_ENVIRONMENT,

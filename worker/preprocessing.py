@@ -6,11 +6,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Mode: TypeAlias = Literal["exact"]
-"""How faithful the tensor is; `exact` is the formula itself."""
+from worker.resampling import SIDE, shrunk
 
-SIDE: Final = 224
-"""Height and width of the tensor."""
+Mode: TypeAlias = Literal["exact", "fast"]
+"""How faithful the tensor is: `exact` is the formula itself, `fast` is near it at half of the price or less.
+
+In a photograph whose shorter side has less than 896 pixels and whose longer less than 2048, one value in a thousand at
+most is another of the 256 levels, the one above or below: 0.0175 in the tensor. Larger ones are divided first; then
+`fast` differs from `exact` by at most `MOST_APART` anywhere, and by `MEAN_APART` on the mean.
+"""
+
+MOST_APART: Final = 0.2
+MEAN_APART: Final = 0.008
 
 MEAN: Final = (0.485, 0.456, 0.406)
 """Of ImageNet's red, green and blue, each in 0..1. Source: He et al. 2015 and every ImageNet model since."""
@@ -19,39 +26,44 @@ STD: Final = (0.229, 0.224, 0.225)
 """Standard deviations that go with `MEAN`."""
 
 # ((x / 255) - mean) / std is one multiplication and one addition per channel: a fifth of the plain formula's time.
-_SCALES: Final = tuple(np.float32(1 / (255 * std)) for std in STD)
-_BIASES: Final = tuple(np.float32(-mean / std) for mean, std in zip(MEAN, STD, strict=True))
+_SCALES: Final = np.array([1 / (255 * std) for std in STD], np.float32).reshape(3, 1, 1)
+_BIASES: Final = np.array([-mean / std for mean, std in zip(MEAN, STD, strict=True)], np.float32).reshape(3, 1, 1)
 
 
 def preprocess(image: Image.Image, *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
     """`resize` and `standardise` in one.
 
-    Returns: C-contiguous float32 of shape (1, 3, 224, 224), channels first, RGB, within 1e-6 of the formula in float64.
+    Returns: C-contiguous float32 of shape (1, 3, 224, 224), channels first, RGB; when `exact`, within 1e-6 of the
+    formula in float64.
     Raises: ValueError for a mode that there is not, or an image that is not RGB.
     """
-    return standardise(np.asarray(resize(image)), mode=mode)
+    return standardise(resize(image, mode=mode))
 
 
-def resize(image: Image.Image) -> Image.Image:
+def resize(image: Image.Image, *, mode: Mode = "exact") -> npt.NDArray[np.uint8]:
     """An RGB image at 224 by 224, by the bicubic filter with antialiasing.
 
-    Raises: ValueError for an image that is not RGB.
-    """
-    if image.mode != "RGB":
-        raise ValueError(f"an RGB image is wanted, not {image.mode}")
-    return image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-
-
-def standardise(pixels: npt.NDArray[np.uint8], *, mode: Mode = "exact") -> npt.NDArray[np.float32]:
-    """Standardise: z = ((x / 255) - mean) / std, for uint8 of shape (224, 224, 3), RGB.
-
-    Returns: C-contiguous float32 of shape (1, 3, 224, 224), channels first, within 1e-6 of the formula in float64.
-    Raises: ValueError for a mode that there is not.
+    Returns: C-contiguous uint8 of shape (3, 224, 224), channels first.
+    Raises: ValueError for a mode that there is not, or an image that is not RGB.
     """
     if mode not in get_args(Mode):
         raise ValueError(f"no such mode: {mode}")
+    if image.mode != "RGB":
+        raise ValueError(f"an RGB image is wanted, not {image.mode}")
+    if mode == "fast" and min(image.size) >= SIDE and image.size != (SIDE, SIDE):
+        return shrunk(image)
+    small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    planes = b"".join(small.tobytes("raw", band) for band in "RGB")
+    return np.frombuffer(planes, np.uint8).reshape(3, SIDE, SIDE)
+
+
+def standardise(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Standardise: z = ((x / 255) - mean) / std, for uint8 of shape (3, 224, 224), RGB, channels first.
+
+    Returns: C-contiguous float32 of shape (1, 3, 224, 224), within 1e-6 of the formula in float64.
+    """
     tensor = np.empty((1, 3, SIDE, SIDE), dtype=np.float32)
-    for plane, band, scale, bias in zip(tensor[0], pixels.transpose(2, 0, 1), _SCALES, _BIASES, strict=True):
-        np.multiply(band, scale, out=plane)
-        np.add(plane, bias, out=plane)
+    np.copyto(tensor[0], planes)
+    np.multiply(tensor, _SCALES, out=tensor)
+    np.add(tensor, _BIASES, out=tensor)
     return tensor

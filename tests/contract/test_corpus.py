@@ -5,6 +5,7 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from tests.support.pictures import CORPUS
 from worker.classify import decode_and_preprocess
 from worker.decoding import decode
 from worker.isolation import Decoder, Limits
-from worker.preprocessing import resize
+from worker.preprocessing import MEAN_APART, MOST_APART, Mode, preprocess, resize
 
 CHUNKS = 8
 
@@ -132,13 +133,47 @@ def told(decode_: Callable[[bytes], npt.NDArray[np.uint8]], image: bytes) -> tup
         return (type(error), vars(error))
 
 
+def refusal(image: bytes, mode: Mode) -> tuple[object, ...] | None:
+    """The error with all that it says; None if there is none."""
+    try:
+        preprocess(decode(image, mode=mode), mode=mode)
+    except DarkroomError as error:
+        return (type(error), vars(error))
+    return None
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_a_decoder_of_its_own_gives_the_same_pixels_and_the_same_words_and_outlives_every_file(chunk: int) -> None:
+def test_fast_refuses_what_exact_refuses_with_the_same_words_and_nothing_else(chunk: int) -> None:
+    differences = [row.path for row in rows(chunk) if refusal(row.image, "fast") != refusal(row.image, "exact")]
+
+    assert not differences
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_fast_stays_near_the_plain_lines_for_every_good_picture(chunk: int) -> None:
+    differences = {}
+
+    for row in rows(chunk):
+        if row.expect == "accept":
+            fast = preprocess(decode(row.image, mode="fast"), mode="fast")
+            apart = np.abs(fast - reference(row.image))
+            if apart.max() > MOST_APART or apart.mean() > MEAN_APART:
+                differences[row.path] = float(apart.max())
+
+    assert not differences
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_decoder_of_its_own_gives_the_same_pixels_and_the_same_words_and_outlives_every_file(
+    chunk: int, mode: Mode
+) -> None:
     differences = []
 
-    with Decoder(Limits(seconds=10)) as decoder:
+    with Decoder(Limits(seconds=10), mode=mode) as decoder:
         for row in rows(chunk):
-            alone = told(lambda image: np.asarray(resize(decode(image))), row.image)
+            alone = told(lambda image: resize(decode(image, mode=mode), mode=mode), row.image)
             if told(lambda image: decoder(image).pixels, row.image) != alone:
                 differences.append(row.path)
 

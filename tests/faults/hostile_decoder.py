@@ -10,6 +10,7 @@ from PIL import Image
 
 from worker.decoder import main
 from worker.decoding import decode
+from worker.preprocessing import Mode
 
 MARK: Final = re.compile(rb"darkroom does: ([a-z]+)")
 """Stands in a text chunk of a PNG, and is believed wherever it stands."""
@@ -20,7 +21,7 @@ _BRIEF_S: Final = 2.0
 """Longer than a lease."""
 
 
-def decode_hostile(image: bytes) -> Image.Image:
+def decode_hostile(image: bytes, *, mode: Mode) -> Image.Image:
     """What the mark says; without one the picture."""
     mark = MARK.search(image)
     deed = mark[1] if mark else b""
@@ -41,7 +42,7 @@ def decode_hostile(image: bytes) -> Image.Image:
             return Image.frombytes("L", (1, 1), bytearray(1 << 40))
         case _:
             pass
-    return decode(image)
+    return decode(image, mode=mode)
 
 
 if __name__ == "__main__":

@@ -224,3 +224,51 @@ def test_an_orientation_that_there_is_not_leaves_the_picture_as_it_is() -> None:
     exif[ExifTags.Base.Orientation] = 9
 
     assert decode(encoded(a_picture(), exif=exif)).size == a_picture().size
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled"),
+    [
+        ((640, 480), (640, 480)),
+        ((896, 894), (896, 894)),
+        ((896, 896), (448, 448)),
+        ((1920, 1080), (960, 540)),
+        ((1411, 1411), (1411, 1411)),
+        ((1793, 1792), (1793, 1792)),
+        ((1794, 1800), (897, 900)),
+        ((4000, 3000), (1000, 750)),
+        ((3600, 3584), (450, 448)),
+    ],
+)
+def test_fast_takes_a_jpeg_at_the_smallest_size_that_is_even_and_has_448_pixels(
+    size: tuple[int, int], scaled: tuple[int, int]
+) -> None:
+    image = encoded(Image.new("RGB", size, "red"), "JPEG")
+
+    assert decode(image, mode="fast").size == scaled
+    assert decode(image).size == size
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_fast_takes_every_other_kind_as_it_is(kind: str) -> None:
+    image = encoded(a_picture(900, 900), kind)
+
+    assert np.array_equal(pixels(decode(image, mode="fast")), pixels(decode(image)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_fast_turns_a_jpeg_upright_as_well(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    lying = pixels(decode(encoded(a_picture(1000, 900), "JPEG"), mode="fast"))
+
+    decoded = decode(encoded(a_picture(1000, 900), "JPEG", exif=exif), mode="fast")
+
+    assert np.array_equal(pixels(decoded), UPRIGHT[orientation](lying))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_fast_takes_a_jpeg_without_colours_or_for_print_as_well(mode: str) -> None:
+    decoded = decode(encoded(Image.new(mode, (1000, 900)), "JPEG"), mode="fast")
+
+    assert (decoded.mode, decoded.size) == ("RGB", (500, 450))

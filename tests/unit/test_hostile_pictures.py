@@ -4,7 +4,7 @@ import sys
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 from shared.errors import ImageTooLarge, InvalidImage, OutOfMemory, UnsupportedImageFormat
 from tests.support.pictures import a_picture, a_png, a_tiff, encoded, headers_of
 from worker.decoding import decode
+from worker.preprocessing import Mode
 
 LOSSLESS = ["PNG", "WEBP", "BMP", "TIFF"]
 
@@ -166,6 +167,31 @@ def test_whatever_the_bytes_there_is_a_picture_or_one_of_the_errors(file: bytes,
         return
 
     assert picture.mode == "RGB"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 3}])
+def test_a_jpeg_that_is_cut_anywhere_is_refused_by_fast_as_by_exact(options: dict[str, Any]) -> None:
+    whole = encoded(a_picture(112, 113).resize((896, 904)), "JPEG", quality=50, **options)
+
+    for length in (*range(200, len(whole) - 12, 3001), *range(len(whole) - 12, len(whole) + 1)):
+        words = []
+        for mode in get_args(Mode):
+            try:
+                decode(whole[:length], mode=mode)
+                words.append("")
+            except InvalidImage as error:
+                words.append(error.detail)
+        assert words[0] == words[1]
+        assert bool(words[0]) == (length < len(whole))
+
+
+def test_fast_counts_the_pixels_of_the_picture_and_not_of_what_it_takes_of_it() -> None:
+    image = encoded(Image.new("L", (8000, 6256)), "JPEG")
+
+    with pytest.raises(ImageTooLarge) as caught:
+        decode(image, mode="fast")
+
+    assert caught.value.actual == 8000 * 6256
 
 
 def test_a_jpeg_of_more_scans_than_any_camera_makes_is_refused_before_the_first() -> None:
