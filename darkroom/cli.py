@@ -256,8 +256,14 @@ def up(
         ),
     ] = 8000,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Worker programs, one picture at a time each.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            metavar="N",
+            help="Worker programs, one picture at a time each; one per core unless given.",
+        ),
+    ] = None,
     gateways: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Gateway programs on the one port.")] = 1,
     data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the private Redis keeps its data.")] = Path(
         ".darkroom"

@@ -10,7 +10,10 @@ from shared.errors import BrokerUnavailable
 from shared.store import JobStore, Reaped, WorkStore
 
 EVERY_S: Final = 1.0
-"""How often a process asks."""
+"""How often a gateway asks."""
+
+WORKER_EVERY_S: Final = 2.0
+"""How often a worker does: there are more of them, and one gateway is enough. So it is the longest pause of all."""
 
 _MOST_ROUNDS: Final = 1000
 """So often at most it asks again at once: then others have their turn."""
@@ -32,7 +35,7 @@ async def reap_forever(store: JobStore, *, every_s: float = EVERY_S) -> None:
         await asyncio.sleep(every_s)
 
 
-def reap_until(stopped: threading.Event, store: WorkStore, *, every_s: float = EVERY_S) -> None:
+def reap_until(stopped: threading.Event, store: WorkStore, *, every_s: float = WORKER_EVERY_S) -> None:
     """The same until `stopped` is set, for a thread of a worker."""
     while not stopped.is_set():
         try:

@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import redis
 
 from darkroom import Client, DarkroomError
+from darkroom.cores import cores
 from darkroom.embedded import find_server
 from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
@@ -132,6 +135,43 @@ def test_a_gateways_restart_refuses_no_connection(tmp_path: Path) -> None:
     assert int(answer.text) != first
 
 
+def test_each_gateway_gets_its_part_of_many_callers(tmp_path: Path) -> None:
+    with stand_ins(tmp_path, gateways=2) as up:
+        address = ("127.0.0.1", int(up.url.rpartition(":")[2]))
+        gateways = up.descendants("stand_in_gateway")
+        with ExitStack() as opened:
+            callers = [opened.enter_context(socket.create_connection(address, 30)) for _ in range(64)]
+            for caller in callers:
+                caller.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answers = [caller.makefile("rb").read().rpartition(b"\n")[2] for caller in callers]
+        sockets = {Path(f"/proc/{pid}/fd/{fd_of(pid)}").readlink() for pid in gateways}
+
+    # Four times in a thousand million one of them gets fewer.
+    assert min(answers.count(str(pid).encode()) for pid in gateways) >= 10
+    assert len(sockets) == 2
+
+
+def test_with_another_gateway_beside_it_a_restart_refuses_no_connection_either(tmp_path: Path) -> None:
+    with stand_ins(tmp_path, gateways=2) as up:
+        url = up.url
+        first = up.descendants("stand_in_gateway")
+        os.kill(first[0], signal.SIGKILL)
+
+        with ThreadPoolExecutor(16) as callers:
+            answers = list(callers.map(lambda _: int(httpx2.get(f"{url}/", timeout=30).text), range(32)))
+        second = up.descendants("stand_in_gateway")
+
+    assert set(answers) == set(second)
+    assert first[0] not in second
+
+
+def test_unless_told_otherwise_there_is_a_worker_for_each_core(tmp_path: Path) -> None:
+    with stand_ins(tmp_path, workers=None) as up:
+        assert up.url
+
+        assert len(up.descendants("signal.pause")) == cores()
+
+
 def test_a_worker_that_keeps_dying_is_left_alone_longer_and_longer(tmp_path: Path) -> None:
     with stand_ins(tmp_path, worker="raise SystemExit(1)") as up:
         until(lambda: "starts again in 4 s" in up.err.read_text(), seconds=30)
@@ -152,12 +192,15 @@ def test_a_part_that_refuses_its_settings_ends_it_with_2(tmp_path: Path) -> None
     assert said.index("No such setting.") < said.index("worker 1 cannot run with these settings")
 
 
-def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gateways", ["1", "2"])
+def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path, gateways: str) -> None:
     data = tmp_path / "data"
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    # One that would share, as those of several gateways do.
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = str(taken.getsockname()[1])
-        with ended(Up(tmp_path, "-m", "darkroom", "up", "--port", port, "--data", str(data))) as up:
+        command = ("-m", "darkroom", "up", "--port", port, "--gateways", gateways, "--data", str(data))
+        with ended(Up(tmp_path, *command)) as up:
             status = up.process.wait(60)
 
     assert status == 2
@@ -398,6 +441,11 @@ def test_a_setting_that_does_not_exist_ends_the_real_parts_with_2(tmp_path: Path
 
     assert status == 2
     assert "DARKROOM_WORKER_PROCESES" in up.err.read_text()
+
+
+def fd_of(gateway: int) -> str:
+    """The number of the socket that it was given."""
+    return title_of(gateway).partition("--fd ")[2].split()[0]
 
 
 def ready(client: Client) -> bool:

@@ -20,7 +20,7 @@ from tests.support.old_redis import old_redis
 from tests.support.pictures import a_picture, encoded
 from tests.support.programs import ROOT, a_worker, environment, running
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 
 async def workers(store: RedisJobStore, number: int) -> None:
@@ -28,6 +28,10 @@ async def workers(store: RedisJobStore, number: int) -> None:
         return len((await store.overview()).workers) == number
 
     await eventually(there, seconds=30, what=f"{number} workers")
+
+
+def title(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 async def ended(store: RedisJobStore, job: Job, seconds: float = 20) -> Job:
@@ -114,6 +118,19 @@ async def test_a_killed_process_is_replaced_and_the_queue_goes_on(
 
         assert (await ended(store, job, seconds=40)).state is JobState.SUCCEEDED
         assert child not in worker.children()
+
+
+def test_killed_again_and_again_a_process_is_replaced_within_a_moment(server: RedisServer, tmp_path: Path) -> None:
+    with running(a_worker(server.url, tmp_path / "log")) as worker:
+        # Without any process Celery ends before it has begun.
+        until(lambda: b"(1 processes)" in title(worker.pid), seconds=30, what="Celery")
+        for _ in range(6):
+            (process,) = until(worker.children, seconds=30, what="a process")
+            until(lambda process=process: b"darkroom worker" in title(process), seconds=30)  # type: ignore[misc]
+
+            os.kill(process, signal.SIGKILL)
+
+            until(lambda process=process: set(worker.children()) - {process}, seconds=2)  # type: ignore[misc]
 
 
 async def test_sigterm_ends_what_runs_and_says_goodbye(

@@ -20,7 +20,7 @@ stack = Stack(
     port=0,
     data=Path(data),
     gateways=int(gateways),
-    workers=int(workers),
+    workers=int(workers) if workers else None,
     gateway_command=(sys.executable, gateway),
     worker_command=(sys.executable, "-S", "-c", worker),
 )
@@ -108,13 +108,13 @@ def stand_ins(
     gateway: str = GATEWAY,
     worker: str = STAY,
     gateways: int = 1,
-    workers: int = 1,
+    workers: int | None = 1,
     data: Path | None = None,
     **environ: str,
 ) -> Iterator[Up]:
     """`up` with a program's file for a gateway, a program's text for a worker, and a real Redis."""
     folder.mkdir(exist_ok=True)
-    counts = (str(gateways), str(workers))
+    counts = (str(gateways), str(workers or ""))
     with ended(Up(folder, "-c", STAND_INS, gateway, worker, str(data or folder / "data"), *counts, **environ)) as up:
         yield up
 

@@ -379,6 +379,15 @@ def test_up_runs_what_it_was_asked_to(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not stack.as_json
 
 
+def test_up_leaves_it_to_the_machine_how_many_workers_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[up.Stack] = []
+    monkeypatch.setattr(up, "up", lambda stack, _environ: asked.append(stack))
+
+    run("up")
+
+    assert (asked[0].workers, asked[0].gateways) == (None, 1)
+
+
 def test_the_version_is_the_installed_one() -> None:
     result = run("--version")
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.adapters import keys
 from shared.errors import BrokerUnavailable
 from shared.memory_store import MemoryStore
-from shared.reaper import reap_forever, reap_until
+from shared.reaper import EVERY_S, WORKER_EVERY_S, reap_forever, reap_until
 from shared.store import Reaped
 from tests.support.waiting import eventually, until
 
@@ -87,3 +88,8 @@ def test_a_worker_asks_at_once_for_what_is_left() -> None:
     stopped.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_whoever_is_left_asks_often_enough_that_it_never_looks_like_an_outage() -> None:
+    # Two questions may be missed, and each may wait for an answer.
+    assert 2 * max(EVERY_S, WORKER_EVERY_S) * 1000 < keys.OUTAGE_MS
