@@ -12,7 +12,7 @@ TEST_FLAGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo up test chaos chaos-mutants compose-test check fmt lock docs clean
+.PHONY: help setup demo up test bench chaos chaos-mutants compose-test check fmt lock docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: setup ## run every test and hold branch coverage to its limit
 	$(BIN)/pytest tests/docs $(TEST_FLAGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+bench: setup ## measure what a request costs, and write docs/performance.md; BENCH_FLAGS="http --quick" for a look
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 chaos: setup ## kill, freeze and cut off every part under load: does every accepted job end, once? CHAOS_FLAGS="--scenario F1"
 	$(BIN)/python -m tests.faults $(CHAOS_FLAGS)

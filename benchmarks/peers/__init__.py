@@ -1,0 +1,1 @@
+"""Other servers, to measure against."""
