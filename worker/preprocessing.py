@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from worker.resampling import SIDE, shrunk
+from worker.resampling import MOST_EXACTLY, SIDE, exactly_shrunk, shrunk
 
 Mode: TypeAlias = Literal["exact", "fast"]
 """How faithful the tensor is: `exact` is the formula itself, `fast` is near it at half of the price or less.
@@ -50,8 +50,11 @@ def resize(image: Image.Image, *, mode: Mode = "exact") -> npt.NDArray[np.uint8]
         raise ValueError(f"no such mode: {mode}")
     if image.mode != "RGB":
         raise ValueError(f"an RGB image is wanted, not {image.mode}")
-    if mode == "fast" and min(image.size) >= SIDE and image.size != (SIDE, SIDE):
-        return shrunk(image)
+    if min(image.size) >= SIDE and image.size != (SIDE, SIDE):
+        if mode == "fast":
+            return shrunk(image)
+        if max(image.size) <= MOST_EXACTLY:
+            return exactly_shrunk(image)
     small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     planes = b"".join(small.tobytes("raw", band) for band in "RGB")
     return np.frombuffer(planes, np.uint8).reshape(3, SIDE, SIDE)

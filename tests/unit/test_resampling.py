@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import a_picture
-from worker.resampling import shrunk
+from worker import resampling
+from worker.resampling import exactly_shrunk, shrunk
 
 
 def pillow(picture: Image.Image) -> npt.NDArray[np.int64]:
@@ -62,3 +63,30 @@ def test_a_filter_that_is_used_again_gives_the_same() -> None:
     shrunk(other)
 
     assert np.array_equal(shrunk(first), before)
+
+
+def noise(size: tuple[int, int], *, levels: int) -> Image.Image:
+    random = np.random.default_rng(levels)
+    values = random.integers(0, levels, (size[1], size[0], 3)) * (255 // (levels - 1))
+    return Image.fromarray(values.astype(np.uint8))
+
+
+@pytest.mark.parametrize("levels", [2, 4, 256])
+@pytest.mark.parametrize(
+    "size",
+    [
+        *((224, 225), (225, 224), (448, 224), (640, 480), (480, 640), (641, 479), (1411, 1411), (1920, 1080)),
+        *((300, 375), (300, 376), (300, 377), (230, 1900), (1900, 230), (224, 8192), (8192, 224)),
+    ],
+)
+def test_exactly_means_every_pixel_is_pillows(size: tuple[int, int], levels: int) -> None:
+    picture = noise(size, levels=levels)
+
+    assert np.array_equal(exactly_shrunk(picture), pillow(picture))
+
+
+def test_exactly_takes_more_than_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling._Filter, "doubt", -1.0)
+    picture = noise((1411, 1411), levels=256)
+
+    assert not np.array_equal(exactly_shrunk(picture), pillow(picture))
