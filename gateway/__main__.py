@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 from gateway.auth import Key, first_key
 from gateway.config import GatewaySettings, is_loopback
 from gateway.main import create_app
-from gateway.memory import settle
+from shared.memory import settle
 from shared import telemetry
 from shared.adapters.bell import Bell
 from shared.adapters.connections import ServerTooOld, refuse_old_server

@@ -1,4 +1,4 @@
-"""What a gateway asks of the allocator and of the garbage collector, once, before it serves."""
+"""What a gateway and a worker ask of the allocator and of the garbage collector, once, before they serve."""
 
 import ctypes
 import gc
@@ -13,7 +13,7 @@ _APART_BYTES: Final = 8 * 1024 * 1024
 
 
 def settle() -> None:
-    """Keep the memory of a body for the next one, and let collections pass over what was made until now.
+    """Keep the memory of a body or a picture for the next one, and let collections pass over what was made until now.
 
     Call it when all parts are made. With a C library other than glibc only the second is done.
     """

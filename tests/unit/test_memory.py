@@ -10,7 +10,7 @@ from tests.support.programs import ROOT
 
 PROGRAM = """
 import gc, resource
-from gateway.memory import settle
+from shared.memory import settle
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
