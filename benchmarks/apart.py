@@ -17,12 +17,12 @@ class Failed(Exception):
 
 
 class Apart:
-    """`python -m <module>`, for as long as the block lasts."""
+    """`python -m <module> …`, for as long as the block lasts."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         self._module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             env={**plain(), **ONE_THREAD},
             stdin=subprocess.PIPE,

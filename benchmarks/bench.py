@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
-from benchmarks import pictures
+from benchmarks import bare, pictures
 from benchmarks.apart import Apart
 from benchmarks.expectation import expect
 from benchmarks.load import Callers, Load, Order
@@ -52,6 +52,7 @@ class Bench:
         self._bodies: dict[str, list[str]] = {}
         self._answers: dict[str, list[str]] = {}
         self._loop = self._opened.enter_context(Apart("benchmarks.bare"))
+        self._forgetful = self._opened.enter_context(Apart("benchmarks.bare", bare.FORGETFUL))
         self._callers = self._opened.enter_context(Callers())
 
     def bodies(self, kind: str) -> list[str]:
@@ -65,10 +66,13 @@ class Bench:
         found = sorted(self._folder.glob(f"{kind.name}-*.{kind.format.lower()}"))
         return found or pictures.make(kind, self._folder)
 
-    def floor(self, kind: str) -> float:
-        """Seconds of processor time that the bare loop takes for one picture of this kind, now."""
+    def floor(self, kind: str, *, forgetful: bool = False) -> float:
+        """Seconds of processor time that the bare loop takes for one picture of this kind, now.
+
+        `forgetful`: in a process that gives what it frees back to the system.
+        """
         order = {"bodies": self.bodies(kind), "pictures": self.effort.of(_FLOOR[kind]), "seconds": _LONGEST_S}
-        return float(self._loop(order)["cpu_s"])
+        return float((self._forgetful if forgetful else self._loop)(order)["cpu_s"])
 
     def expected(self, url: str, kind: str, *, exact: bool) -> list[str]:
         """What every answer to this kind starts with, once its first answers agree with the bare loop's.
@@ -78,7 +82,7 @@ class Bench:
         if kind not in self._answers:
             self._answers[kind] = self._loop({"bodies": self.bodies(kind), "answers": True})["answers"]
         firsts = [self.send(url, [body], [""], requests=1).first for body in self.bodies(kind)]
-        return [expect(first, bare, exact=exact) for first, bare in zip(firsts, self._answers[kind], strict=True)]
+        return [expect(first, loops, exact=exact) for first, loops in zip(firsts, self._answers[kind], strict=True)]
 
     def send(  # noqa: PLR0913  # an order has as many terms
         self,

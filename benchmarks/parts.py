@@ -7,6 +7,7 @@ from typing import Final
 
 from benchmarks.bench import Bench
 from benchmarks.figures import (
+    floor,
     footprint,
     http,
     isolation,
@@ -75,9 +76,10 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
         ),
         footprint.PART: Part(
             title="Memory, idling, starting",
-            told="Memory after pictures of 640 by 480 and of 12 megapixels: PSS counts what processes share once, "
-            "RSS once for each. A worker is four processes: Celery's, the one that classifies, the nursery, "
-            "the decoder. Seconds to start are wall time, and so at the mercy of what else the machine does.",
+            told="Memory after pictures of 640 by 480, and after some of 12 megapixels too: PSS counts "
+            "what processes share once, RSS once for each. A worker is four processes: Celery's, the one that "
+            "classifies, the nursery, the decoder. Seconds to start are wall time, and so at the mercy of what else the "
+            "machine does.",
             measure=footprint.measure,
         ),
         preprocess.PART: Part(
@@ -85,6 +87,12 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
             told="`worker.classify.decode_and_preprocess` against the plain formula, in one process, in turn. The "
             "crops are from 900 to 1150 pixels wide and high, of photographs made 2400 by 1800.",
             measure=preprocess.measure,
+        ),
+        floor.PART: Part(
+            title="The yardstick itself",
+            told="The bare loop in a fresh process, which gives the memory of every picture back to the system and "
+            "takes it anew. Divide what a request costs by this to compare with such a loop.",
+            measure=floor.measure,
         ),
         isolation.PART: Part(
             title="What a decoder of its own costs",

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -20,11 +21,11 @@ from setproctitle import setproctitle
 from gateway.auth import Key, first_key
 from gateway.config import GatewaySettings, is_loopback
 from gateway.main import create_app
-from shared.memory import settle
 from shared import telemetry
 from shared.adapters.bell import Bell
 from shared.adapters.connections import ServerTooOld, refuse_old_server
 from shared.adapters.redis_store import RedisJobStore
+from shared.memory import keep_what_is_freed
 from shared.settings import SettingsError, SharedSettings, read
 
 _BACKLOG: Final = 2048
@@ -87,7 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _raise_file_limit()
     store = RedisJobStore.from_url(shared.redis_url, connections=settings.redis_connections, bell=Bell())
     app = create_app(settings, store=store, key=key)
-    settle()
+    keep_what_is_freed()
+    # Collections pass over what was made until now. A worker does not do this: it would write to every page that it
+    # shares with the process that forked it.
+    gc.collect()
+    gc.freeze()
     _serve(app, settings, listener)
 
 

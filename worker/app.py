@@ -22,7 +22,7 @@ from shared import telemetry
 from shared.adapters.bell import Bell, routing
 from shared.adapters.redis_work_store import RedisWorkStore
 from shared.jobs import Answer, Claim, Outcome, Setback
-from shared.memory import settle
+from shared.memory import keep_what_is_freed
 from shared.reaper import reap_until
 from shared.settings import SharedSettings
 from shared.store import WorkerReport
@@ -250,7 +250,7 @@ def create_app(
                     redis_url=shared.redis_url, settings=settings, decoder=decoder, stopping=stopping, parent=parent
                 )
             )
-            settle()
+            keep_what_is_freed()
             processes[0].start()
         except Exception:
             # Celery would go on with it, and it would hear bells and do nothing.

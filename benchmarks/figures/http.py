@@ -40,7 +40,7 @@ CASES: Final = (
     Case(pictures="1920x1080", limit=0.65),
     Case(pictures="1920x1080-png", limit=0.9),
     Case(pictures="4000x3000", limit=0.35),
-    Case(mode="exact"),
+    Case(mode="exact", limit=1.10),
     Case(append_only=False),
 )
 
