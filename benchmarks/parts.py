@@ -78,8 +78,8 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
             title="Memory, idling, starting",
             told="Memory after pictures of 640 by 480, and after some of 12 megapixels too: PSS counts "
             "what processes share once, RSS once for each. A worker is four processes: Celery's, the one that "
-            "classifies, the nursery, the decoder. Seconds to start are wall time, and so at the mercy of what else the "
-            "machine does.",
+            "classifies, the nursery, the decoder. Seconds to start are wall time, and so at the mercy of "
+            "what else the machine does.",
             measure=footprint.measure,
         ),
         preprocess.PART: Part(

@@ -67,7 +67,7 @@ def up(stack: Stack, environ: Mapping[str, str]) -> int:
     """
     try:
         with ExitStack() as opened:
-            listeners = opened.enter_context(_listening(stack.port, stack.gateways))
+            listener = opened.enter_context(_listening(stack.port))
             redis = None
             if environ.get(REDIS_URL) or environ.get(REDIS_URL_FILE):
                 _check(stack.gateway_command, environ)
@@ -76,7 +76,7 @@ def up(stack: Stack, environ: Mapping[str, str]) -> int:
             if any(environ.get(name) for name in _KEYS):
                 _say(f"calls need the key of {' or '.join(_KEYS)}")
             supervisor = opened.enter_context(Supervisor(say=_say))
-            return _Running(stack, listeners, redis, environ, supervisor).run()
+            return _Running(stack, listener, redis, environ, supervisor).run()
     except (Refused, NoServer, Misconfigured) as error:
         _say(str(error))
         return _UNUSABLE
@@ -96,27 +96,24 @@ def refuse_missing_parts(present: Callable[[str], object] = importlib.util.find_
 
 
 class _Running:
-    """One run of a stack. `redis` is the program and whether it answers, None where there is one already.
-
-    `listeners` are as many as gateways, all on one port.
-    """
+    """One run of a stack. `redis` is the program and whether it answers, None where there is one already."""
 
     def __init__(
         self,
         stack: Stack,
-        listeners: Sequence[socket.socket],
+        listener: socket.socket,
         redis: "_PrivateRedis | None",
         environ: Mapping[str, str],
         supervisor: Supervisor,
     ) -> None:
-        self._listeners = listeners
+        self._listener = listener
         self._redis = redis
         self._supervisor = supervisor
         self._reason: str | None = None
-        self._url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+        self._url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._ready_line = json.dumps({"url": self._url}) if stack.as_json else f"ready {self._url}"
         inner = environ if redis is None else {**environ, REDIS_URL: redis.url}
-        numbers = [listener.fileno() for listener in listeners]
+        number = listener.fileno()
         self._gateways = [
             _child(
                 Program(
@@ -126,7 +123,7 @@ class _Running:
                     passed=(number,),
                 )
             )
-            for count, number in enumerate(numbers, 1)
+            for count in range(1, stack.gateways + 1)
         ]
         self._workers = [
             _child(
@@ -174,9 +171,8 @@ class _Running:
         return reason is None
 
     def _end(self, grace_s: float) -> None:
-        # Ours are listening ends too: while they are open, callers would wait for an answer that never comes.
-        for listener in self._listeners:
-            listener.close()
+        # Ours is one of the listening ends: while it is open, callers would wait for an answer that never comes.
+        self._listener.close()
         for children in (self._gateways, self._workers, [self._redis.child] if self._redis else []):
             self._supervisor.end(children, grace_s=grace_s)
 
@@ -216,25 +212,15 @@ def _private_redis(data: Path, environ: Mapping[str, str]) -> Iterator[_PrivateR
 
 
 @contextmanager
-def _listening(port: int, count: int) -> Iterator[Sequence[socket.socket]]:
-    # A socket for each gateway, between which the kernel divides callers evenly: of one socket the gateway that happens
-    # to be awake takes nearly all. They stay open here, so that callers wait for a gateway that starts again.
-    with ExitStack() as opened:
-        listeners = [opened.enter_context(socket.socket()) for _ in range(count)]
-        try:
-            for number, listener in enumerate(listeners):
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                # The first must find the port free; then it lets the others in, and nobody else's.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(number > 0))
-                listener.bind(("127.0.0.1", port if number == 0 else listeners[0].getsockname()[1]))
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(count > 1))
-            for listener in listeners:
-                listener.listen(_BACKLOG)
-        except OSError as error:
-            raise Refused(
-                f"port {port} cannot be used ({_reason(error)}); choose another with --port or DARKROOM_PORT"
-            ) from error
-        yield listeners
+def _listening(port: int) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    except OSError as error:
+        raise Refused(
+            f"port {port} cannot be used ({_reason(error)}); choose another with --port or DARKROOM_PORT"
+        ) from error
+    with listener:
+        yield listener
 
 
 @contextmanager

@@ -40,7 +40,10 @@ class WorkerSettings(BaseSettings):
         default=10.0, gt=0, le=60, description="Seconds that decoding one picture may take; then its decoder is killed."
     )
     decoder_bytes: int = Field(
-        default=1024**3, ge=256 * 1024**2, description="Most bytes of address space that a decoder may have."
+        default=1024**3,
+        ge=256 * 1024**2,
+        description="Most bytes of address space that a decoder may have. With less than 512 MiB pictures of more than "
+        "about 30 megapixels may not fit.",
     )
     preprocessing: Mode = Field(
         default="fast",

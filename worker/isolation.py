@@ -41,9 +41,10 @@ _ENVIRONMENT: Final = MappingProxyType(
         # Each thread that NumPy's libraries start takes 41 MB of address space, and there is one for each core.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        # Up to so many bytes glibc keeps what a picture gave back for the next one, which would otherwise wait for the
-        # kernel to clear it again, page by page; beyond it all is given back at once.
-        "MALLOC_MMAP_THRESHOLD_": str(24 << 20),
+        # glibc keeps what a picture gave back for the next one, which would otherwise wait for the kernel to clear it
+        # again, page by page. Larger pieces than the first figure, Pillow's own blocks of 16 MB among them, go back at
+        # once: in the heap a small one that stays above them would keep them there.
+        "MALLOC_MMAP_THRESHOLD_": str(12 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(24 << 20),
     }
 )
@@ -233,12 +234,11 @@ class _Line:
     write at any time, as it can say what it likes at any time.
     """
 
-    def __init__(self, handle: int, requests: int, replies: int, pixels: int) -> None:
+    def __init__(self, handle: int, requests: int, replies: int, pixels: mmap.mmap) -> None:
         self._handle = handle
         self._requests = requests
         self._replies = replies
-        self._pixels = mmap.mmap(pixels, PIXELS, prot=mmap.PROT_READ)
-        os.close(pixels)
+        self._pixels = pixels
         # One byte more than an answer has, to see that there is none.
         self._reply = bytearray(REPLY.size + 1)
         for number in (handle, requests, replies):
@@ -369,11 +369,16 @@ class _Nursery:
             _, descriptors, _, _ = socket.recv_fds(self._socket, 1, _DESCRIPTORS)
         except OSError:
             return None
-        if len(descriptors) != _DESCRIPTORS:
+        try:
+            handle, requests, replies, shared = descriptors
+            pixels = mmap.mmap(shared, PIXELS, prot=mmap.PROT_READ)
+        except (OSError, ValueError):
+            # Not all of them, or no room for one more descriptor or for the memory.
             for number in descriptors:
                 os.close(number)
             return None
-        line = _Line(*descriptors)
+        os.close(shared)
+        line = _Line(handle, requests, replies, pixels)
         if line.greeted(_START_S):
             return line
         line.close()

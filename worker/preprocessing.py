@@ -13,7 +13,8 @@ Mode: TypeAlias = Literal["exact", "fast"]
 
 In a photograph whose shorter side has less than 896 pixels and whose longer less than 2048, one value in a thousand at
 most is another of the 256 levels, the one above or below: 0.0175 in the tensor. Larger ones are divided first; then
-`fast` differs from `exact` by at most `MOST_APART` anywhere, and by `MEAN_APART` on the mean.
+`fast` differs from `exact` by at most `MOST_APART` anywhere, and by `MEAN_APART` on the mean, in photographs: of fine
+text or stripes, which no picture of this size can show, both make another grey.
 """
 
 MOST_APART: Final = 0.2
@@ -53,8 +54,8 @@ def resize(image: Image.Image, *, mode: Mode = "exact") -> npt.NDArray[np.uint8]
     if min(image.size) >= SIDE and image.size != (SIDE, SIDE):
         if mode == "fast":
             return shrunk(image)
-        if max(image.size) <= MOST_EXACTLY:
-            return exactly_shrunk(image)
+        if max(image.size) <= MOST_EXACTLY and (pixels := exactly_shrunk(image)) is not None:
+            return pixels
     small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     planes = b"".join(small.tobytes("raw", band) for band in "RGB")
     return np.frombuffer(planes, np.uint8).reshape(3, SIDE, SIDE)

@@ -33,9 +33,16 @@ _SMALL: Final = 1_000_000
 MOST_EXACTLY: Final = 8192
 """Longest side that is shrunk exactly in reasonable memory: 22 MB of what lies between the two passes."""
 
+_MOST_DOUBTS: Final = 1_000_000
+"""Products that are added up again at most, in 24 MB. A photograph of twelve megapixels has 400,000."""
+
 _GUARD: Final = 3 * SIDE
 _MOST: Final = 2048
 """Pixels that dividing leaves of the shorter side at least, and from which on it divides the longer one."""
+
+
+class _TooDoubtful(Exception):
+    """Of stripes and checkerboards nearly every sum lies in the middle of two levels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +63,15 @@ class _Filter:
         return float(255 * self.inputs.shape[1] / _UNITS)
 
 
-def exactly_shrunk(image: Image.Image) -> npt.NDArray[np.uint8]:
+def exactly_shrunk(image: Image.Image) -> npt.NDArray[np.uint8] | None:
     """An RGB image, at least as large as the result and with no side above `MOST_EXACTLY`: Pillow's pixels, every one.
 
-    Returns: C-contiguous uint8 of shape (3, 224, 224), channels first.
+    Returns: C-contiguous uint8 of shape (3, 224, 224), channels first. None for a picture that Pillow is better at.
     """
-    return _in_order(image, *image.size, exact=True)
+    try:
+        return _in_order(image, *image.size, exact=True)
+    except _TooDoubtful:
+        return None
 
 
 def shrunk(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -124,12 +134,18 @@ def _resampled(image: Image.Image, right: float, bottom: float, *, exact: bool) 
 
 
 def _doubtful(sums: npt.NDArray[np.float32], along: _Filter) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where, by row and column, sums may be rounded otherwise than Pillow's."""
+    """Where, by row and column, sums may be rounded otherwise than Pillow's.
+
+    Raises: _TooDoubtful.
+    """
     rest = np.rint(sums)
     np.subtract(sums, rest, out=rest)
     np.abs(rest, out=rest)
+    places = np.flatnonzero(rest > 0.5 - along.doubt)
+    if places.size * along.inputs.shape[1] > _MOST_DOUBTS:
+        raise _TooDoubtful
     # Ten times as fast as `nonzero` of two dimensions.
-    rows, columns = np.divmod(np.flatnonzero(rest > 0.5 - along.doubt), sums.shape[1])
+    rows, columns = np.divmod(places, sums.shape[1])
     return rows, columns
 
 

@@ -29,6 +29,9 @@ Command: TypeAlias = Sequence[Argument]
 _LARGE: Final = 16 * 1024
 """What is longer goes out as it is; what is shorter is cheaper to copy."""
 
+_FULL: Final = 4 * 1024 * 1024
+"""Bytes that may wait to be written; who comes then waits."""
+
 _ERRORS: Final = MappingProxyType(
     {
         "NOAUTH": AuthenticationError,
@@ -81,6 +84,9 @@ class Line:
         wire = self._wire
         if wire is None or wire.closed:
             wire = await self._opened()
+        # Whoever gives up meanwhile has left nothing on a line that is too slow for all.
+        while not wire.room.is_set():
+            await wire.room.wait()
         return await wire.ask(commands)
 
     async def _opened(self) -> "_Wire":
@@ -123,9 +129,11 @@ async def messages(url: str, channel: str, *, name: str, connect_s: float, quiet
                 # Nothing was published, or nothing comes through any more: a line can die without a word.
                 wire.say(("PING",))
             asked = not replies
-            for kind, *rest in raise_errors(replies):
-                if kind == b"message":
-                    yield rest[1]
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+                if reply[0] == b"message":
+                    yield reply[2]
     finally:
         wire.hang_up(RedisConnectionError("hung up"))
 
@@ -181,6 +189,9 @@ class _Wire(asyncio.Protocol):
         self._moved = True
         self._unsent = 0
         self.closed = False
+        self.room = asyncio.Event()
+        """Whether what was written has mostly gone out."""
+        self.room.set()
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """Write the commands. The future gets their answers; whoever no longer waits for them cancels it."""
@@ -205,6 +216,8 @@ class _Wire(asyncio.Protocol):
         if self._ear is not None and not self.closed:
             self._ear.tell(error)
         self.closed = True
+        # Whoever waits for room learns of it.
+        self.room.set()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -219,8 +232,17 @@ class _Wire(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         # uvloop's is one and does not say so.
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(_FULL)
         if self.closed:
             self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self.room.clear()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self.room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""

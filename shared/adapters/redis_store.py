@@ -24,11 +24,13 @@ _MOST_SEEN: Final = 2000
 
 
 class RedisJobStore:
-    """`JobStore` in Redis. One line for what every request asks, a pool for the rest, one connection that listens."""
+    """`JobStore` in Redis: a line for pictures, one for what every request asks, one that listens, a pool beside."""
 
     def __init__(self, url: str, client: Redis, bell: Callable[[], bytes]) -> None:
         self._url = url
         self._line = calling_line(url)
+        # Pictures have one of their own: on a slow line they would hold up all who only ask.
+        self._pictures = calling_line(url)
         self._client = client
         self._bell = bell
         self._enqueue = client.register_script(keys.ENQUEUE)
@@ -40,7 +42,7 @@ class RedisJobStore:
 
     @classmethod
     def from_url(cls, url: str, *, connections: int, bell: Callable[[], bytes]) -> "RedisJobStore":
-        """Connect lazily to the server at `url`, with at most `connections` connections and two more of its own."""
+        """Connect lazily to the server at `url`, with at most `connections` connections and three more of its own."""
         return cls(url, for_gateway(url, connections=connections), bell)
 
     async def enqueue(self, spec: JobSpec, image: bytes, once: Once | None = None) -> Job:
@@ -86,7 +88,7 @@ class RedisJobStore:
         # NX: said again, the picture of a job that waits must not get a time to live.
         keep = ("SET", f"{keys.PICTURE}{spec.id}", image, "PX", keys.UNADMITTED_MS, "NX")
         admit = ("EVALSHA", self._enqueue.sha) if taught else ("EVAL", keys.ENQUEUE)
-        kept, answer = await self._line.call(keep, (*admit, 0, *args))
+        kept, answer = await self._pictures.call(keep, (*admit, 0, *args))
         # A full Redis keeps no picture and takes no job, and still knows the job that came before.
         if isinstance(answer, list) and answer[0] in {keys.FIRST, keys.REUSED}:
             return answer
@@ -284,6 +286,7 @@ class RedisJobStore:
     async def close(self) -> None:
         """See `JobStore.close`."""
         await self._line.close()
+        await self._pictures.close()
         await self._client.aclose()
 
 

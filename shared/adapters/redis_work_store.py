@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from shared.adapters import keys
@@ -74,6 +75,9 @@ class RedisWorkStore:
             try:
                 return self._call("EVALSHA", sha, 0, *args)
             except NoScriptError:
+                return self._call("EVAL", script, 0, *args)
+            except RedisConnectionError:
+                # It broke while nothing was asked, as often as not. Asked twice, these count once.
                 return self._call("EVAL", script, 0, *args)
 
     def _call(self, *command: str | float | bytes) -> Any:

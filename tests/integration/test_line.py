@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import uvloop
 from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -131,6 +132,35 @@ async def test_a_slow_answer_among_quick_ones_is_no_silence(empty_redis: RedisSe
         assert await slow.call(("ECHO", "late")) == [b"late"]
         await slow.close()
     await line.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_gives_up_waiting_for_room_leaves_nothing_behind(
+    own_server: RedisServer, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    picture = bytes(1_000_000)
+    line = a_line(own_server.url, timeout_s=60)
+
+    async def flood() -> list[BaseException]:
+        await line.call(("PING",))
+        own_server.signal(signal.SIGSTOP)
+        calls = [asyncio.create_task(line.call(("SET", f"picture {number}", picture))) for number in range(100)]
+        await asyncio.wait(calls, timeout=0.5)
+        for call in calls:
+            call.cancel()
+        gone = await asyncio.gather(*calls, return_exceptions=True)
+        own_server.signal(signal.SIGCONT)
+        assert await line.call(("PING",)) == [b"PONG"]
+        await line.close()
+        return [one for one in gone if isinstance(one, BaseException)]
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        gone = runner.run(flood())
+
+    assert {type(one) for one in gone} == {asyncio.CancelledError}
+    with own_server.client() as client:
+        # What the kernel's buffers and ours hold.
+        assert len(client.keys("picture *")) <= 20
 
 
 async def test_a_connection_that_never_comes_about_is_not_waited_for(empty_redis: RedisServer) -> None:

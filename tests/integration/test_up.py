@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -135,22 +134,6 @@ def test_a_gateways_restart_refuses_no_connection(tmp_path: Path) -> None:
     assert int(answer.text) != first
 
 
-def test_each_gateway_gets_its_part_of_many_callers(tmp_path: Path) -> None:
-    with stand_ins(tmp_path, gateways=2) as up:
-        address = ("127.0.0.1", int(up.url.rpartition(":")[2]))
-        gateways = up.descendants("stand_in_gateway")
-        with ExitStack() as opened:
-            callers = [opened.enter_context(socket.create_connection(address, 30)) for _ in range(64)]
-            for caller in callers:
-                caller.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            answers = [caller.makefile("rb").read().rpartition(b"\n")[2] for caller in callers]
-        sockets = {Path(f"/proc/{pid}/fd/{fd_of(pid)}").readlink() for pid in gateways}
-
-    # Four times in a thousand million one of them gets fewer.
-    assert min(answers.count(str(pid).encode()) for pid in gateways) >= 10
-    assert len(sockets) == 2
-
-
 def test_with_another_gateway_beside_it_a_restart_refuses_no_connection_either(tmp_path: Path) -> None:
     with stand_ins(tmp_path, gateways=2) as up:
         url = up.url
@@ -192,15 +175,12 @@ def test_a_part_that_refuses_its_settings_ends_it_with_2(tmp_path: Path) -> None
     assert said.index("No such setting.") < said.index("worker 1 cannot run with these settings")
 
 
-@pytest.mark.parametrize("gateways", ["1", "2"])
-def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path, gateways: str) -> None:
+def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
-    # One that would share, as those of several gateways do.
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = ("-m", "darkroom", "up", "--port", port, "--gateways", gateways, "--data", str(data))
-        with ended(Up(tmp_path, *command)) as up:
+        with ended(Up(tmp_path, "-m", "darkroom", "up", "--port", port, "--data", str(data))) as up:
             status = up.process.wait(60)
 
     assert status == 2
@@ -441,11 +421,6 @@ def test_a_setting_that_does_not_exist_ends_the_real_parts_with_2(tmp_path: Path
 
     assert status == 2
     assert "DARKROOM_WORKER_PROCESES" in up.err.read_text()
-
-
-def fd_of(gateway: int) -> str:
-    """The number of the socket that it was given."""
-    return title_of(gateway).partition("--fd ")[2].split()[0]
 
 
 def ready(client: Client) -> bool:

@@ -1,5 +1,7 @@
 """Decoding in a process of its own, with real processes, good and hostile."""
 
+import errno
+import mmap
 import os
 import signal
 import socket
@@ -419,6 +421,25 @@ def test_faults_leave_no_descriptor_behind() -> None:
         d(GOOD)
 
         assert (descriptors(), descriptors(nursery_of(d))) == before
+
+
+def test_a_decoder_whose_memory_cannot_be_mapped_is_replaced_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failures = mmap.mmap, [OSError(errno.EMFILE, "too many open files")]
+
+    def mapped(*arguments: int, **options: int) -> mmap.mmap:
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **options)
+
+    before = descriptors()
+    with Decoder() as decoder:
+        monkeypatch.setattr("worker.isolation.mmap.mmap", mapped)
+
+        assert decoder(GOOD).pixels.shape == (3, 224, 224)
+    assert not failures
+    assert descriptors() == before
 
 
 def test_a_program_that_the_worker_starts_inherits_no_way_to_a_decoder() -> None:

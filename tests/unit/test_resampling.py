@@ -5,6 +5,7 @@ from PIL import Image
 
 from tests.support.pictures import a_picture
 from worker import resampling
+from worker.preprocessing import resize
 from worker.resampling import exactly_shrunk, shrunk
 
 
@@ -82,11 +83,27 @@ def noise(size: tuple[int, int], *, levels: int) -> Image.Image:
 def test_exactly_means_every_pixel_is_pillows(size: tuple[int, int], levels: int) -> None:
     picture = noise(size, levels=levels)
 
-    assert np.array_equal(exactly_shrunk(picture), pillow(picture))
+    pixels = exactly_shrunk(picture)
+
+    assert pixels is not None
+    assert np.array_equal(pixels, pillow(picture))
 
 
 def test_exactly_takes_more_than_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling._Filter, "doubt", -1.0)
     picture = noise((1411, 1411), levels=256)
 
-    assert not np.array_equal(exactly_shrunk(picture), pillow(picture))
+    pixels = exactly_shrunk(picture)
+
+    assert pixels is not None
+    assert not np.array_equal(pixels, pillow(picture))
+
+
+@pytest.mark.parametrize("period", [(2, 2), (2, 0), (0, 2)])
+def test_what_is_all_doubt_is_left_to_pillow(period: tuple[int, int]) -> None:
+    down, across = np.indices((2100, 2100))
+    odd = (down * bool(period[0]) + across * bool(period[1])) % 2
+    picture = Image.fromarray(np.repeat((127 + odd).astype(np.uint8)[:, :, None], 3, axis=2))
+
+    assert exactly_shrunk(picture) is None
+    assert np.array_equal(resize(picture), pillow(picture))
