@@ -17,6 +17,8 @@ _MASKS: Final = (
     # What `darkroom` says of the service, of its workers and of one job.
     (re.compile(r"^((?:up|oldest|expected wait|work ms|queue ms) ) +\d+(\.\d+)?", re.MULTILINE), r"\1N"),
     (re.compile(r"\b\d+ MB, heard \d+\.\d s ago"), "N MB, heard N s ago"),
+    # Processors differ in how they add up, and so in the digits that follow.
+    (re.compile(r"\b(confidence\"?[:=] ?\d\.\d{4})\d+"), r"\1"),
     # How wide a table's columns are depends on the figures in them.
     (re.compile(r"[─━]+"), "─"),
     (re.compile(r"[ \t]+"), " "),
@@ -27,8 +29,8 @@ _ANYTHING: Final = "…"
 def difference(shown: str, printed: str) -> str | None:
     """Why `printed` is not what is shown, None where it is.
 
-    Times, durations, sizes of processes, ids and the width of columns are nobody's promise. `…` in what is shown stands
-    for anything within a line, and alone on a line for any lines.
+    Times, durations, sizes of processes, ids, a confidence's fifth digit and the width of columns are nobody's
+    promise. `…` in what is shown stands for anything within a line, and alone on a line for any lines.
     """
     wanted, found = _plain(shown), _plain(printed)
     if _matches(wanted, found):

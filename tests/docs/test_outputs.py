@@ -40,6 +40,8 @@ def jobs(*, job: str = "a", confidence: str = "0.595", age: str = "0 s") -> str:
         (WORKER.format("mock@1", 75, 0.7), WORKER.format("mock@1", 103, 1.2)),
         ("a\n…\nd", "a\nb\nc\nd"),
         ("worker …: idle", "worker 3f9@host: idle"),
+        ('{"confidence":0.58095}', '{"confidence":0.580957}'),
+        ("confidence=0.58095", "confidence=0.580957"),
     ],
 )
 def test_what_is_measured_is_let_pass(shown: str, printed: str) -> None:
@@ -49,7 +51,7 @@ def test_what_is_measured_is_let_pass(shown: str, printed: str) -> None:
 @pytest.mark.parametrize(
     ("shown", "printed"),
     [
-        ('{"confidence":0.58095}', '{"confidence":0.58096}'),
+        ('{"confidence":0.58095}', '{"confidence":0.58105}'),
         ('{"confidence":0.9}', '{"confidence":0.5}'),
         ('{"latency_ms":7.47}', '{"latency_ms":null}'),
         ("result_ttl_s: 3600", "result_ttl_s: 1"),
