@@ -1,6 +1,7 @@
 """Measure what Darkroom costs, write the results and the page docs/performance.md; or only a part, and print it."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] = PAR
         print("\n".join(f"{name:12} {part.title}" for name, part in parts.items()))
         return 0
     if asked.parts == ["report"]:
-        report.write(results.load(asked.output or LATEST))
-        return 0
+        return _report(asked.output or LATEST)
     unknown = [part for part in asked.parts if part not in parts]
     if unknown:
         print(f"there is no part {', '.join(unknown)}; there are {', '.join(parts)}, and report", file=sys.stderr)
@@ -49,6 +49,18 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] = PAR
     except (WrongAnswer, Replaced, Failed, stack.NotReady, programs.NotReady, NoPhotographs, TooLong) as error:
         print(f"nothing of this run counts: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped: nothing of this run counts", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _report(path: Path) -> int:
+    try:
+        report.write(results.load(path))
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -104,16 +116,25 @@ def _parser() -> argparse.ArgumentParser:
         "parts", nargs="*", metavar="PART", help="only these; `report` writes the page, and measures nothing"
     )
     parser.add_argument("--list", action="store_true", help="name the parts")
-    parser.add_argument("--rounds", type=int, help=f"how many rounds, {Effort().rounds} unless said")
+    parser.add_argument("--rounds", type=_positive, help=f"how many rounds, {Effort().rounds} unless said")
     parser.add_argument(
         "--quick", action="store_true", help="short rounds, two of them, one case of http: a first look"
     )
     parser.add_argument("--pictures", choices=KINDS, help="http: pictures of this size")
-    parser.add_argument("--connections", type=int, help="http: how many callers at a time")
+    parser.add_argument("--connections", type=_positive, help="http: how many callers at a time")
     parser.add_argument("--mode", choices=("fast", "exact"), help="http: how workers preprocess")
     parser.add_argument("--output", type=Path, help="the file of results to write, or for `report` to read")
     return parser
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
+    return number
+
+
 if __name__ == "__main__":
+    # Folders and programs end as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

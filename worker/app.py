@@ -271,7 +271,7 @@ def create_app(
         telemetry.configure()
 
     def ready(**_: Any) -> None:
-        setproctitle(f"darkroom worker ({settings.processes} processes)")
+        setproctitle(f"darkroom worker (of {settings.processes})")
 
     # Signals are Celery's, one set for a whole program; a program has one worker.
     signals.worker_process_init.connect(start, weak=False)

@@ -47,8 +47,8 @@ class WorkerSettings(BaseSettings):
     )
     preprocessing: Mode = Field(
         default="fast",
-        description="`exact`: the pixels that the plain formula gives. `fast`: nearly the same for half of the time, "
-        "for a large JPEG a quarter.",
+        description="`exact`: the pixels that the plain formula gives. `fast`: nearly the same ones for less, "
+        "half or a third for a large JPEG. Alike for all workers, or an answer depends on who gives it.",
     )
     job_s: float = Field(
         default=60.0,

@@ -23,7 +23,7 @@ _NAMES: Final = {
     "darkroom decoder": "decoder",
     "darkroom decoder (nursery)": "nursery",
     "darkroom worker": "worker",
-    "darkroom worker (1 processes)": "main",
+    "darkroom worker (of 1)": "main",
 }
 _TIMELY_S: Final = 0.005
 _PATIENT: Final = {"DARKROOM_WORKER_DECODE_S": "60"}

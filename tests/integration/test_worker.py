@@ -123,7 +123,7 @@ async def test_a_killed_process_is_replaced_and_the_queue_goes_on(
 def test_killed_again_and_again_a_process_is_replaced_within_a_moment(server: RedisServer, tmp_path: Path) -> None:
     with running(a_worker(server.url, tmp_path / "log")) as worker:
         # Without any process Celery ends before it has begun.
-        until(lambda: b"(1 processes)" in title(worker.pid), seconds=30, what="Celery")
+        until(lambda: b"(of 1)" in title(worker.pid), seconds=30, what="Celery")
         for _ in range(6):
             (process,) = until(worker.children, seconds=30, what="a process")
             until(lambda process=process: b"darkroom worker" in title(process), seconds=30)  # type: ignore[misc]
