@@ -80,7 +80,7 @@ def _measure(asked: argparse.Namespace, parts: Mapping[str, Part]) -> None:
     measured = Results(surroundings=surroundings(), seconds=time.monotonic() - start, figures=figures)
     if asked.output:
         results.save(measured, asked.output)
-    elif not asked.parts and not asked.quick:
+    elif not any((asked.parts, asked.quick, asked.rounds, asked.pictures, asked.connections, asked.mode)):
         results.save(measured, LATEST)
         report.write(results.load(LATEST))
 

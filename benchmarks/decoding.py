@@ -34,7 +34,7 @@ def obey(order: dict[str, Any], decoder: Decoder) -> dict[str, float]:
     images, times = [Path(path).read_bytes() for path in order["images"]], order["times"]
 
     def here(image: bytes) -> object:
-        return preprocess(decode(image))
+        return preprocess(decode(image, mode="fast"), mode="fast")
 
     def isolated(image: bytes) -> object:
         return standardise(decoder(image).pixels)
@@ -54,5 +54,5 @@ def obey(order: dict[str, Any], decoder: Decoder) -> dict[str, float]:
 
 if __name__ == "__main__":
     keep_what_is_freed()
-    with Decoder() as own:
+    with Decoder(mode="fast") as own:
         take_orders(lambda order: obey(order, own))

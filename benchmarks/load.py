@@ -29,7 +29,7 @@ class WrongAnswer(Exception):
 class Order:
     """What to send: the bodies in turn, until so many requests or so many seconds, over so many connections.
 
-    `expected` is what each body's answer starts with; an empty text takes any. `within_s` makes callers leave.
+    `expected` is what each body's answer starts with; an empty text takes any.
     """
 
     url: str

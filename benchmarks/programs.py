@@ -59,6 +59,7 @@ def private_redis(*, append_only: bool) -> Iterator[tuple[subprocess.Popen[bytes
             *("--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--loglevel", "warning"),
             *("--appendonly", "yes" if append_only else "no", "--appendfsync", "everysec"),
             *("--maxmemory-policy", "noeviction"),
+            *("--auto-aof-rewrite-min-size", "512mb", "--rdbcompression", "no"),
         ]
         process = subprocess.Popen([find_server(), *options], stdout=subprocess.DEVNULL, start_new_session=True)
         try:

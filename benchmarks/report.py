@@ -1,5 +1,6 @@
 """The page docs/performance.md and its charts, from the results alone: made again they are the same."""
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,11 @@ METHOD: Final = """\
 - Processor time is user and system time of every process of the system, Redis and the supervisor included, by the
   kernel's own clocks. On a machine that others use as well it is the figure that lasts. Latencies, seconds to start and
   requests per second are wall time.
-- Every round is floor, system, floor. A figure is divided by the mean of the two floors around it, since a machine
-  changes its pace within seconds. What is told is the median of the rounds, with the least and the most of them.
+- Figures in units of the bare loop: every round is floor, system, floor, and a figure is divided by the mean of the two
+  floors around it, since a machine changes its pace within seconds. Other ratios are of what was measured in turn. What
+  is told is the median of the rounds, with the least and the most of them.
+- Not counted: the kernel's own threads, which write to the disk, and what is done after the last answer (a hundredth of
+  the bare loop). No round lasts until a record expires, or until Redis writes its file anew at 640 by 480.
 - The bare loop's process keeps the memory that it frees, as any does that has once held something large. That makes
   it cheaper, by a fifth at 640 by 480, and the ratios higher.
 - The photographs are those of `examples/`, cropped and resampled, with a little grain, several for each size: JPEG with
@@ -92,6 +96,13 @@ def _details(part: str, figures: Sequence[Figure]) -> Iterator[str]:
             yield "Of which, in units of the bare loop:\n"
             head = ("", *_ROLES.values(), "requests/s", "half within", "99 % within", "bare loop")
             yield from _table(head, map(_parts, figures))
+        case "throughput":
+            rows = [
+                [figure.name, f"{figure.middle('rate'):.0f}", f"{figure.middle('others'):.2f}", _ms(figure, "floor_s")]
+                for figure in figures
+                if figure.rounds
+            ]
+            yield from _table(("", "requests/s", "cores that others used", "bare loop"), rows)
         case "preprocess":
             yield "How far the tensor is from the plain formula's (a level of 256 is 0.0175):\n"
             rows = [
@@ -116,8 +127,8 @@ def _parts(figure: Figure) -> list[str]:
 
 
 def _middle(figure: Figure, role: str, floor: Sequence[float]) -> float:
-    ratios = sorted(one.get(role, 0.0) / base for one, base in zip(figure.rounds, floor, strict=True))
-    return ratios[len(ratios) // 2]
+    ratios = [one.get(role, 0.0) / base for one, base in zip(figure.rounds, floor, strict=True)]
+    return statistics.median(ratios)
 
 
 def _ms(figure: Figure, name: str) -> str:

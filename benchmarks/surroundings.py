@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sysconfig
+import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,7 @@ def surroundings() -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
+        "data on": _file_system(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Python": f"{platform.python_version()}, {_how_built()}",
         "Redis": _said(str(find_server()), "--version").partition(" sha=")[0],
@@ -45,6 +47,11 @@ def _how_built() -> str:
     # An interpreter without it is slower by a fifth or more, and only it: pixels are C's in either.
     optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
     return f"built {'with' if optimised else 'without'} profile-guided optimisation"
+
+
+def _file_system() -> str:
+    # Where the private servers keep their files; in memory, durability would be free.
+    return _said("stat", "--file-system", "--format=%T", tempfile.gettempdir())
 
 
 def _commit() -> str:

@@ -55,6 +55,7 @@ def _memory(found: Mapping[int, tuple[str, Memory]], after: str) -> Iterator[Fig
     for name, roles, count, limit in (
         ("a worker with its decoder", ("worker", "decoder"), workers, None if after else 120),
         ("the gateway", ("gateway",), 1, None if after else 90),
+        ("`darkroom up` itself", ("supervisor",), 1, None),
         ("Redis", ("redis",), 1, None),
     ):
         total = sum((memory for role, memory in found.values() if role in roles), start=nothing)

@@ -1,7 +1,4 @@
-"""How much of the machine becomes work: requests per second times the bare loop's seconds, over the cores.
-
-Over those that nobody else used meanwhile: what neighbours take says nothing of the system.
-"""
+"""How much of the machine becomes work: requests per second times the bare loop's seconds, over the cores."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -40,12 +37,12 @@ def measure(bench: Bench) -> Iterator[Figure]:
     shares = []
     for many, column in zip(CONNECTIONS, zip(*measured, strict=True), strict=True):
         rounds = [{"floor_s": floor, **one} for one, floor in column]
-        values = [one["rate"] * one["floor_s"] / (CORES - one["others"]) for one in rounds]
+        values = [one["rate"] * one["floor_s"] / CORES for one in rounds]
         shares.append(Spread.of(values).median)
         yield Figure(
             part=PART,
             name=f"{many} connections",
-            unit="of the free cores",
+            unit="of the cores",
             values=values,
             rounds=rounds,
             goal=Goal(bound="at least", limit=0.8) if many <= _USUAL else None,

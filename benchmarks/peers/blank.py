@@ -1,9 +1,12 @@
 """A server that reads a body and answers 204, on the gateway's server with the gateway's options: `… blank PORT`."""
 
+import gc
 import sys
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from shared.memory import keep_what_is_freed
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -17,6 +20,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
+    # As a gateway does.
+    keep_what_is_freed()
+    gc.freeze()
     uvicorn.run(
         app,
         port=int(sys.argv[1]),

@@ -17,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.apart import Apart, Failed
 from benchmarks.bench import Bench, Effort
 from benchmarks.charts import Bar, bars
+from benchmarks.cost import cost
 from benchmarks.expectation import expect
 from benchmarks.figures import http
 from benchmarks.load import Callers, Load, Order, WrongAnswer
@@ -267,6 +268,46 @@ def test_a_child_of_redis_may_come_and_go_and_is_redis() -> None:
         assert reading.pids == {process.pid}
         assert process.stdin is not None
         process.stdin.close()
+
+
+def test_what_a_child_of_redis_took_counts_though_it_has_ended() -> None:
+    burning = "import os, time\nif os.fork():\n os.wait()\n print(flush=True)\n input()\nelse:\n input()"
+    burning += "\n while time.process_time() < 0.3: pass\n os._exit(0)"
+    with a_process(burning) as process:
+        processes = Processes({"redis": process.pid})
+        until(lambda: len(processes.found()) == 2)
+        before = processes.read()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        until(lambda: len(processes.found()) == 1)
+
+        spent = processes.read().since(before)
+
+        # Ended children are counted in hundredths of a second.
+        assert spent["redis"] >= 0.27
+        process.stdin.close()
+
+
+def test_a_cost_is_what_was_spent_for_each_request() -> None:
+    with a_process(
+        "import time\ninput()\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    ) as process:
+        assert process.stdin is not None
+        stdin, processes = process.stdin, Processes({"gateway": process.pid})
+
+        def send() -> Load:
+            spent_before = processes.read()
+            stdin.write(b"\n")
+            stdin.flush()
+            until(lambda: sum(processes.read().since(spent_before).values()) > 0.2)
+            return Load(requests=10, wrong=0, seconds=1.0, p50_ms=1.0, p99_ms=1.0, cpu_s=0.0, first="")
+
+        figures = cost(processes, send)
+
+        assert 0.02 <= figures["cpu_s"] <= 0.04
+        assert figures["gateway_s"] == figures["cpu_s"]
+        stdin.close()
 
 
 def test_the_bare_loop_and_the_service_in_exact_mode_make_the_same_tensor(tmp_path: Path) -> None:
