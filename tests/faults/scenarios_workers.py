@@ -39,7 +39,8 @@ def worker_killed(run: Run) -> Report:
     dice = run.dice()
     hit: Counter[str] = Counter()
     timely = 0
-    with a_trial(run, rate=10 if run.short else 15, count=_ENDLESS) as trial:
+    # So many that one kill in ten meets a job at work: it takes a few milliseconds.
+    with a_trial(run, rate=10 if run.short else 30, count=_ENDLESS) as trial:
         while hit.total() < kills:
             part = list(Part)[hit.total() % len(Part)]
             time.sleep(dice.uniform(0.1, 1.0))
