@@ -12,6 +12,7 @@ from typing import Final, Self
 import redis
 
 from shared.adapters import keys
+from shared.adapters.records import load_ending
 from tests.support.redis_server import RedisServer
 
 ENDINGS: Final = "endings.jsonl"
@@ -67,7 +68,7 @@ class Watch:
                         if message["type"] != "message":
                             self._listening.set()
                             continue
-                        job_id = message["data"].decode()
+                        job_id = load_ending(message["data"]).job_id
                         self._fresh.put(job_id)
                         file.write(f"{json.dumps({'id': job_id, 'at_s': time.time()})}\n")
                 self._quit.wait(0.05)
